@@ -1,0 +1,64 @@
+# patchd, the kernel thread that carries out what a patching mechanism decides, one step at a time, and
+# the loop that it shares with the elected stopper. The decisions come from the hypervisor's side.
+# DIFFERS: a real mechanism is C code in the kernel; here each of its steps is one vmcall.
+
+	.include "kernel.inc"
+
+	.text
+
+# edi: 1 if it may sleep (patchd), 0 in a stop_machine function. Returns the value of PATCH_DONE.
+C_FUNC_START_NOTRACE patch_loop
+	pushq	%rbx
+	subq	$8, %rsp
+	movl	%edi, %ebx
+	xorl	%edi, %edi			/* result of the last order */
+SYM_INNER_LABEL patch_call
+	HYPERCALL HC_PATCH
+	cmpl	$PATCH_CALL, %eax
+	je	2f
+	cmpl	$PATCH_DONE, %eax
+	je	3f
+	cmpl	$PATCH_IDLE, %eax
+	jne	1f
+	testl	%ebx, %ebx
+	jz	1f
+	movl	$1, %edi			/* one tick */
+	call	schedule_timeout_interruptible
+1:	xorl	%edi, %edi
+	jmp	patch_call
+2:	call	*%rdx
+	movq	%rax, %rdi
+	jmp	patch_call
+3:	movq	%rdi, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END patch_loop
+
+C_FUNC_START_NOTRACE patchd
+1:	movl	$1, %edi
+	call	patch_loop
+	jmp	1b
+SYM_FUNC_END patchd
+
+	.section .init.text, "ax", @progbits
+
+C_FUNC_START_NOTRACE patchd_init
+	movq	$patchd, %rdi
+	xorl	%esi, %esi
+	movq	$.Lpatchd_name, %rdx
+	call	kthread_run
+	movq	%rax, patchd_task(%rip)
+	FRAME_END
+	ret
+SYM_FUNC_END patchd_init
+
+	.section .rodata, "a", @progbits
+.Lpatchd_name:
+	.asciz	"patchd"
+
+	.data
+SYM_DATA_START patchd_task
+	.quad	0
+SYM_DATA_END patchd_task
