@@ -158,8 +158,7 @@ C_FUNC_START_NOTRACE do_sync_core
 	pushq	%rax
 	pushq	$1f
 	iretq
-1:	popq	%rax
-	FRAME_END
+1:	FRAME_END
 	ret
 SYM_FUNC_END do_sync_core
 

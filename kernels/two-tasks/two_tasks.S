@@ -13,7 +13,7 @@ SYM_DATA_END scenario_nr_done
 
 	.section .user.text, "ax", @progbits
 SYM_CODE_START _start
-	CLONE_THREAD second_task, user_stacks + USER_STACK_SIZE
+	CLONE_THREAD second_task, user_stacks+USER_STACK_SIZE
 	movq	$first_count, %rbx
 	jmp	yield_loop
 SYM_CODE_END _start
