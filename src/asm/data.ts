@@ -45,11 +45,12 @@ const values =
     }
   };
 
-/** The low bytes of v; a value that fits neither signed nor unsigned is refused. */
+/** The low bytes of v; lost bits that are neither all clear nor all set are refused, as gas warns. */
 export function littleEndian(v: bigint, size: number): Uint8Array {
   const bits = BigInt(size * 8);
   const s = BigInt.asIntN(64, v);
-  if (size < 8 && (s < -(1n << (bits - 1n)) || s >= 1n << bits)) {
+  const beyond = size < 8 ? s >> bits : 0n;
+  if (beyond !== 0n && beyond !== -1n) {
     throw new Reason(`value ${s} does not fit ${size} bytes`);
   }
   const out = new Uint8Array(size);

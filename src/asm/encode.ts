@@ -192,7 +192,9 @@ function plainImmediate(value: bigint, bytes: number, wide: boolean, base: strin
     }
     return { k: "imm", value: signed, bits: 64 };
   }
-  if (signed < -(1n << BigInt(bits - 1)) || signed >= 1n << BigInt(bits)) {
+  // gas looks at the bits beyond the operand: all clear or all set is no loss (`andl $~0x80000000`).
+  const beyond = signed >> BigInt(bits);
+  if (beyond !== 0n && beyond !== -1n) {
     throw new Reason(`immediate ${signed} does not fit ${bits} bits`);
   }
   return {

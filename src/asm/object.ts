@@ -264,7 +264,7 @@ function symbolEntry(s: Sym, isUsed: boolean): ObjSymbol | undefined {
     if (hidden) return undefined;
     const v = evaluate(s.equ, FINAL);
     if (v !== undefined && isConstant(v)) {
-      return { ...base, section: "abs", value: v.c, bind: s.bind ?? "local" };
+      return { ...base, section: "abs", value: BigInt.asUintN(64, v.c), bind: s.bind ?? "local" };
     }
     const to = v?.plus[0];
     if (v === undefined || to === undefined || v.plus.length > 1 || v.minus.length > 0) {
