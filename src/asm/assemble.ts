@@ -7,6 +7,7 @@ import type { Encoder } from "./encode.ts";
 import { makeEncoder } from "./encode.ts";
 import { loadEngine } from "./engine.ts";
 import { AsmError, Reason } from "./errors.ts";
+import type { SplitFiles } from "./input.ts";
 import { Input } from "./input.ts";
 import { assembleInstruction } from "./instruction.ts";
 import type { StatementPlace } from "./layout.ts";
@@ -38,23 +39,29 @@ export interface Assembler {
 /** Loads the encoder and makes an assembler. */
 export async function makeAssembler(): Promise<Assembler> {
   const encoder = makeEncoder(await loadEngine());
-  return { assemble: (source, options) => assembleSource(encoder, source, options) };
+  const files: SplitFiles = new Map();
+  return { assemble: (source, options) => assembleSource(encoder, files, source, options) };
 }
 
-function assembleSource(encoder: Encoder, source: Source, options: AssembleOptions): Obj {
+function assembleSource(
+  encoder: Encoder,
+  files: SplitFiles,
+  source: Source,
+  options: AssembleOptions,
+): Obj {
   const program = new Program();
   for (const [name, v] of Object.entries(options.symbols ?? {})) {
     program.assign(name, { k: "num", v: BigInt.asIntN(64, v) });
   }
-  const input = new Input();
+  const input = new Input(files);
   const control = new Control(program, input, options.include);
-  input.pushFile(source.name, source.text, "");
   let where: StatementPlace = {
     at: { file: source.name, line: 1 },
     text: "",
     backtrace: [],
   };
   try {
+    input.pushFile(source.name, source.text, "");
     for (let s = input.next(); s !== undefined; s = input.next()) {
       where = input.place(s);
       execute(program, encoder, control, s, where);

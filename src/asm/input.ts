@@ -17,13 +17,29 @@ interface Frame {
 const MAX_DEPTH = 100;
 const MAX_STATEMENTS = 2_000_000;
 
+/** Files already cut into statements, by name; an included file is read by every source. */
+export type SplitFiles = Map<
+  string,
+  { readonly text: string; readonly statements: readonly Statement[] }
+>;
+
 /** Reads statements through nested sources. */
 export class Input {
+  readonly #files: SplitFiles;
   readonly #stack: Frame[] = [];
   #executed = 0;
 
+  constructor(files: SplitFiles) {
+    this.#files = files;
+  }
+
   pushFile(name: string, text: string, why: string): void {
-    this.#push({ kind: "file", why, statements: splitSource(text, name), ifDepth: 0, next: 0 });
+    let file = this.#files.get(name);
+    if (file?.text !== text) {
+      file = { text, statements: splitSource(text, name) };
+      this.#files.set(name, file);
+    }
+    this.#push({ kind: "file", why, statements: file.statements, ifDepth: 0, next: 0 });
   }
 
   /** lines: expanded text, each with the place it came from. */

@@ -262,6 +262,14 @@ function symbolEntry(s: Sym, isUsed: boolean): ObjSymbol | undefined {
   }
   if (s.equ !== undefined) {
     if (hidden) return undefined;
+    if (s.equ.k === "num") {
+      return {
+        ...base,
+        section: "abs",
+        value: BigInt.asUintN(64, s.equ.v),
+        bind: s.bind ?? "local",
+      };
+    }
     const v = evaluate(s.equ, FINAL);
     if (v !== undefined && isConstant(v)) {
       return { ...base, section: "abs", value: BigInt.asUintN(64, v.c), bind: s.bind ?? "local" };
