@@ -24,11 +24,11 @@ function alignUp(n: number, align: number): number {
   return Math.ceil(n / align) * align;
 }
 
-function isField<F extends string>(
-  fields: Partial<Record<F, Field>>,
-  rows: readonly FieldRow[],
+function isComplete<F extends string>(
+  fields: Partial<Record<string, Field>>,
+  names: readonly F[],
 ): fields is Record<F, Field> {
-  return rows.every(([name]) => name in fields);
+  return names.every((name) => fields[name] !== undefined);
 }
 
 function makeStruct<const R extends readonly FieldRow[]>(
@@ -37,16 +37,16 @@ function makeStruct<const R extends readonly FieldRow[]>(
   rows: R,
   align = 8,
 ): Struct<R[number][0]> {
-  const fields: Record<string, Field> = {};
+  const fields: Partial<Record<string, Field>> = {};
   let offset = 0;
   for (const [field, size, fieldAlign] of rows) {
     offset = alignUp(offset, fieldAlign ?? Math.min(size, 8));
     fields[field] = { name: field, offset, size };
     offset += size;
   }
-  const checked: Partial<Record<R[number][0], Field>> = fields;
-  if (!isField<R[number][0]>(checked, rows)) throw new Error(`struct ${name}: fields lost`);
-  return { name, prefix, size: alignUp(offset, align), fields: checked };
+  const names: readonly R[number][0][] = rows.map(([field]) => field);
+  if (!isComplete(fields, names)) throw new Error(`struct ${name}: a field has no offset`);
+  return { name, prefix, size: alignUp(offset, align), fields };
 }
 
 /**
@@ -266,6 +266,7 @@ export const CONSTANTS = {
   PAGE_SIZE: 4096,
   IRQ_STACK_SIZE: 16384,
   EXCEPTION_STKSZ: 4096,
+  SCHED_SLICE: 2,             // ticks that a task runs before the next of its CPU
   PF_IDLE: 0x2, PF_EXITING: 0x4, PF_KTHREAD: 0x200000,
   KTHREAD_IS_PER_CPU: 0, KTHREAD_SHOULD_STOP: 1, KTHREAD_SHOULD_PARK: 2,
   KLP_TRANSITION_IDLE: -1, KLP_TRANSITION_UNPATCHED: 0, KLP_TRANSITION_PATCHED: 1,

@@ -1,0 +1,55 @@
+// How this folder reads a running kernel: a function over guest virtual memory and the image's symbols.
+// It knows structs and symbols, not the machine.
+import type { Image } from "../link/index.ts";
+import { findSymbol } from "../link/index.ts";
+import type { Field, Struct } from "./layout.ts";
+import { CONSTANTS, PERCPU } from "./layout.ts";
+
+/** Reads n bytes of guest memory at a kernel virtual address. */
+export type Read = (va: bigint, n: number) => Uint8Array;
+
+/** The address of a kernel symbol; its absence is a bug of ours. */
+export function symbolVa(image: Image, name: string): bigint {
+  const s = findSymbol(image, name);
+  if (s === undefined) throw new Error(`${image.name}: the kernel has no symbol ${name}`);
+  return s.va;
+}
+
+/** Reads an unsigned little-endian value of 1, 2, 4 or 8 bytes. */
+export function readUint(read: Read, va: bigint, size: number): bigint {
+  const bytes = read(va, size);
+  let v = 0n;
+  for (let i = size - 1; i >= 0; i--) v = (v << 8n) | BigInt(bytes[i] ?? 0);
+  return v;
+}
+
+/** Reads one field of a struct that lies at va. */
+export function readField<F extends string>(
+  read: Read,
+  struct: Struct<F>,
+  va: bigint,
+  field: NoInfer<F>,
+): bigint {
+  const f: Field = struct.fields[field];
+  return readUint(read, va + BigInt(f.offset), f.size);
+}
+
+/** The address of one field of a struct that lies at va. */
+export function fieldVa<F extends string>(
+  struct: Struct<F>,
+  va: bigint,
+  field: NoInfer<F>,
+): bigint {
+  return va + BigInt(struct.fields[field].offset);
+}
+
+/** The address of CPU i's per-CPU area, its GS base in the kernel. */
+export function perCpuVa(image: Image, cpu: number): bigint {
+  if (cpu < 0 || cpu >= CONSTANTS.NR_CPUS) throw new Error(`no CPU ${cpu}`);
+  return symbolVa(image, "per_cpu_area") + BigInt(cpu * PERCPU.size);
+}
+
+/** How many CPUs the kernel was started with. */
+export function nrCpus(read: Read, image: Image): number {
+  return Number(readUint(read, symbolVa(image, "nr_cpu_ids"), 4));
+}

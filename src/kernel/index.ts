@@ -1,0 +1,40 @@
+// The toy kernel's door: struct layouts, and readers that turn guest memory into tasks and registers.
+export { fieldVa, nrCpus, perCpuVa, readField, readUint, symbolVa } from "./image.ts";
+export type { Read } from "./image.ts";
+export {
+  asmOffsetsInc,
+  BP_DESC,
+  BUG_ENTRY,
+  CONSTANTS,
+  CPU_STOPPER,
+  INACTIVE_FRAME,
+  KPATCH_FUNC,
+  MULTI_STOP_DATA,
+  MUTEX,
+  PCPU_HOT,
+  PERCPU,
+  PT_REGS,
+  RQ,
+  TASK,
+  TASK_STATE,
+  TEXT_POKE_LOC,
+  TIF,
+  TSS,
+  WAIT_QUEUE_ENTRY,
+  WAIT_QUEUE_HEAD,
+} from "./layout.ts";
+export type { Field, Struct } from "./layout.ts";
+export { declaredFrames, readImage, stackAreas } from "./stacks.ts";
+export type { DeclaredFrame, StackArea } from "./stacks.ts";
+export {
+  currentTask,
+  nrTaskSlots,
+  readInactiveFrame,
+  readPtRegs,
+  readRunQueues,
+  readTask,
+  readTasks,
+  stateName,
+  threadSize,
+} from "./task.ts";
+export type { InactiveFrame, PtRegs, StackRange, Task } from "./task.ts";

@@ -1,0 +1,77 @@
+// Builds a scenario: assembles the kernel's files and the scenario's, links them by the kernel's layout, and
+// links the patch as a module. It runs nothing.
+import type { Assembler, Obj } from "../asm/index.ts";
+import type { Image } from "../link/index.ts";
+import { findSymbol, link, linkModule } from "../link/index.ts";
+import { KERNEL_LAYOUT, MEMORY_MAP } from "./layout.ts";
+import type { Scenario, SourceFile } from "./load.ts";
+import { ScenarioError } from "./load.ts";
+
+/** What a scenario is built with: the assembler, and files that are generated (`asm-offsets.inc`). */
+export interface Toolchain {
+  readonly assembler: Assembler;
+  readonly generated: Readonly<Record<string, string>>;
+}
+
+/** A built scenario. patch is undefined where the scenario has none. */
+export interface BuiltScenario {
+  readonly scenario: Scenario;
+  readonly image: Image;
+  readonly patch: Image | undefined;
+}
+
+/** The scenario's constants as assembly symbols. */
+export function scenarioSymbols(scenario: Scenario): Readonly<Record<string, bigint>> {
+  return {
+    ...MEMORY_MAP,
+    HZ: BigInt(scenario.hz),
+    TICK_INSNS: BigInt(scenario.tickInsns),
+    THREAD_SIZE: BigInt(scenario.threadSize),
+    NR_TASKS: BigInt(scenario.tasks),
+  };
+}
+
+/**
+ * Assembles and links a scenario's kernel and its patch.
+ *
+ * throws  AsmError, LinkError: of the source; ScenarioError: the image does not fit the RAM
+ */
+export function buildScenario(scenario: Scenario, tools: Toolchain): BuiltScenario {
+  const objs = scenario.sources.map((source) => assembleFile(scenario, source, tools));
+  const image = link(objs, { ...KERNEL_LAYOUT, name: scenario.name });
+  const ram = BigInt(scenario.ramMiB) << 20n;
+  for (const s of image.segments) {
+    if (s.pa + BigInt(s.memSize) > ram) {
+      throw new ScenarioError(
+        `${scenario.name}: segment ${s.name} ends at 0x${(s.pa + BigInt(s.memSize)).toString(16)}, ` +
+          `expected at most ${scenario.ramMiB} MiB`,
+      );
+    }
+  }
+  const patch = scenario.patch === undefined ? undefined : buildPatch(image, scenario, tools);
+  return { scenario, image, patch };
+}
+
+/** Links a patch object at the start of the kernel's module room. */
+export function linkPatch(image: Image, obj: Obj): Image {
+  const room = findSymbol(image, "module_room");
+  if (room === undefined) throw new ScenarioError(`${image.name}: the kernel has no module_room`);
+  const segment = image.segments.find((s) => room.va >= s.va && room.va < s.va + BigInt(s.memSize));
+  if (segment === undefined) throw new ScenarioError(`${image.name}: module_room has no memory`);
+  const pa = segment.pa + (room.va - segment.va);
+  return linkModule(obj, image, { va: room.va, pa, room: Number(room.size) });
+}
+
+/** Assembles one file with the scenario's constants and includes. */
+export function assembleFile(scenario: Scenario, source: SourceFile, tools: Toolchain): Obj {
+  return tools.assembler.assemble(source, {
+    include: (path) => tools.generated[path] ?? scenario.includes[path],
+    symbols: scenarioSymbols(scenario),
+  });
+}
+
+function buildPatch(image: Image, scenario: Scenario, tools: Toolchain): Image {
+  const { patch } = scenario;
+  if (patch === undefined) throw new ScenarioError(`${scenario.name} has no patch`);
+  return linkPatch(image, assembleFile(scenario, patch, tools));
+}

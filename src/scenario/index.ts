@@ -1,0 +1,6 @@
+// The scenario's door: a folder of kernels/ in, a frozen value and a linked kernel out.
+export { assembleFile, buildScenario, linkPatch, scenarioSymbols } from "./build.ts";
+export type { BuiltScenario, Toolchain } from "./build.ts";
+export { KERNEL_LAYOUT, MEMORY_MAP } from "./layout.ts";
+export { loadScenario, ScenarioError } from "./load.ts";
+export type { Claim, Scenario, SourceFile } from "./load.ts";

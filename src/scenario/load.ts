@@ -1,0 +1,135 @@
+// A scenario folder as one frozen value: its description, the text of every source file that its kernel is
+// built from, and the files those include. Pure: the caller says how a path becomes text.
+import * as v from "valibot";
+import type { RESULTS, VERDICTS } from "./schema.ts";
+import { ScenarioFile } from "./schema.ts";
+
+/** The scenario's files are not what they should be; the message says what, where and what was expected. */
+export class ScenarioError extends Error {
+  override name = "ScenarioError";
+}
+
+/** What a mechanism is expected to do. */
+export interface Claim {
+  readonly result: (typeof RESULTS)[number];
+  readonly verdict: (typeof VERDICTS)[number];
+}
+
+/** A source file: its path below kernels/ and its text. */
+export interface SourceFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * A scenario.
+ *
+ * tasks        slots of the task arena, the CPUs' idle tasks included
+ * hz           ticks per virtual second; tickInsns: instructions per tick
+ * sources      the kernel's files in link order, then the scenario's
+ * includes     text by the name that `.include` uses
+ * functions    names of the functions that the patch replaces
+ * results      guest symbols of 8 bytes that must equal an unpatched run's when the workload is done
+ * budgetInsns  instructions from the ready mark within which everything must have happened
+ * requestAt    instructions after the ready mark at which the patch is requested
+ */
+export interface Scenario {
+  readonly name: string;
+  readonly story: string;
+  readonly kernel: string;
+  readonly vcpus: number;
+  readonly tasks: number;
+  readonly hz: number;
+  readonly tickInsns: number;
+  readonly ramMiB: number;
+  readonly threadSize: number;
+  readonly sources: readonly SourceFile[];
+  readonly includes: Readonly<Record<string, string>>;
+  readonly patch: SourceFile | undefined;
+  readonly functions: readonly string[];
+  readonly claims: Readonly<Record<string, Claim>>;
+  readonly results: readonly string[];
+  readonly budgetInsns: number;
+  readonly requestAt: number;
+}
+
+/**
+ * Loads a scenario.
+ *
+ * name    its folder below kernels/
+ * files   the text of a file by its path below kernels/, or undefined if there is none
+ * throws  ScenarioError
+ */
+export function loadScenario(name: string, files: (path: string) => string | undefined): Scenario {
+  const path = `${name}/scenario.json`;
+  const file = parse(path, need(files, path));
+  const folders = [name, file.kernel];
+  const sources = [
+    ...kernelFiles(file.kernel, files).map((f) => `${file.kernel}/${f}`),
+    ...file.sources.map((f) => `${name}/${f}`),
+  ].map((p): SourceFile => ({ name: p, text: need(files, p) }));
+  const { patch: patchName, ...rest } = file;
+  const patch =
+    patchName === undefined
+      ? undefined
+      : { name: `${name}/${patchName}`, text: need(files, `${name}/${patchName}`) };
+  const includes: Record<string, string> = {};
+  const all = patch === undefined ? sources : [...sources, patch];
+  for (const source of all) collectIncludes(source.text, folders, files, includes);
+  return Object.freeze({ ...rest, sources, includes, patch });
+}
+
+function need(files: (path: string) => string | undefined, path: string): string {
+  const text = files(path);
+  if (text === undefined) throw new ScenarioError(`kernels/${path}: no such file`);
+  return text;
+}
+
+function parse(path: string, text: string): v.InferOutput<typeof ScenarioFile> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (e) {
+    throw new ScenarioError(`kernels/${path}: ${e instanceof Error ? e.message : "not JSON"}`);
+  }
+  const result = v.safeParse(ScenarioFile, json);
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const where = v.getDotPath(issue);
+  throw new ScenarioError(`kernels/${path}: ${where === null ? "" : `${where}: `}${issue.message}`);
+}
+
+/** The kernel's files in link order: the obj-y lines of its Kbuild. */
+function kernelFiles(
+  kernel: string,
+  files: (path: string) => string | undefined,
+): readonly string[] {
+  const path = `${kernel}/Kbuild`;
+  const names: string[] = [];
+  for (const [i, line] of need(files, path).split("\n").entries()) {
+    const text = line.replace(/#.*/, "").trim();
+    if (text === "") continue;
+    const m = /^obj-y \+= (.+)$/.exec(text);
+    if (m === null)
+      throw new ScenarioError(`kernels/${path}:${i + 1}: expected obj-y += FILE.o ..`);
+    for (const obj of (m[1] ?? "").split(/\s+/)) names.push(obj.replace(/\.o$/, ".S"));
+  }
+  return names;
+}
+
+// A file that no folder has is left to the build, which knows the generated ones.
+function collectIncludes(
+  text: string,
+  folders: readonly string[],
+  files: (path: string) => string | undefined,
+  out: Record<string, string>,
+): void {
+  for (const m of text.matchAll(/^\s*\.include\s+"([^"]+)"/gm)) {
+    const name = m[1] ?? "";
+    if (name in out) continue;
+    const found = folders.map((f) => files(`${f}/${name}`)).find((t) => t !== undefined);
+    if (found === undefined) continue;
+    out[name] = found;
+    collectIncludes(found, folders, files, out);
+  }
+}

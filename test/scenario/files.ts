@@ -1,0 +1,22 @@
+// The kernels/ folder as the function that loadScenario asks for text. Tests may touch files.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { makeAssembler } from "../../src/asm/index.ts";
+import { asmOffsetsInc } from "../../src/kernel/index.ts";
+import type { BuiltScenario } from "../../src/scenario/index.ts";
+import { buildScenario, loadScenario } from "../../src/scenario/index.ts";
+
+const KERNELS = join(import.meta.dirname, "../../kernels");
+
+/** The text of a file below kernels/. */
+export function kernelFile(path: string): string | undefined {
+  const full = join(KERNELS, path);
+  return existsSync(full) ? readFileSync(full, "utf8") : undefined;
+}
+
+/** Loads and builds a scenario of kernels/. */
+export async function buildNamed(name: string): Promise<BuiltScenario> {
+  const assembler = await makeAssembler();
+  const generated = { "asm-offsets.inc": asmOffsetsInc() };
+  return buildScenario(loadScenario(name, kernelFile), { assembler, generated });
+}
