@@ -22,8 +22,10 @@ SYM_INNER_LABEL patch_call
 	jne	1f
 	testl	%ebx, %ebx
 	jz	1f
-	movl	$1, %edi			/* one tick */
-	call	schedule_timeout_interruptible
+	testq	%rdi, %rdi			/* ticks to sleep, 0: half a second */
+	jnz	4f
+	movl	$(HZ + 1) / 2, %edi
+4:	call	schedule_timeout_interruptible
 1:	xorl	%edi, %edi
 	jmp	patch_call
 2:	call	*%rdx

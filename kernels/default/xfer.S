@@ -85,7 +85,7 @@ C_FUNC_START xfer_flushd
 2:	movq	xfer_bytes_total(%rip), %rax
 	shrq	$PAGE_SHIFT, %rax
 	movq	%rax, xfer_pages_flushed(%rip)
-	movl	$HZ / 2, %edi
+	movl	$(HZ + 1) / 2, %edi
 	call	schedule_timeout_interruptible
 	jmp	1b
 3:	xorl	%eax, %eax
