@@ -16,6 +16,8 @@ C_FUNC_START_NOTRACE checkpoint_stop
 	pushq	%r12
 	subq	$SIZEOF_wait_queue_entry, %rsp
 	GET_CURRENT %rbx
+	/* Cleared first: a request that comes while this task is leaving sets it again. */
+	lock btrl $TIF_CHECKPOINT, TASK_TI_flags(%rbx)
 	cmpl	$CHECKPOINT_POLICY_PASS, checkpoint_policy(%rip)
 	je	2f
 	movq	%rsp, %r12
@@ -34,8 +36,7 @@ C_FUNC_START_NOTRACE checkpoint_stop
 	movq	$checkpoint_wait, %rdi
 	movq	%r12, %rsi
 	call	finish_wait
-2:	lock btrl $TIF_CHECKPOINT, TASK_TI_flags(%rbx)
-	addq	$SIZEOF_wait_queue_entry, %rsp
+2:	addq	$SIZEOF_wait_queue_entry, %rsp
 	popq	%r12
 	popq	%rbx
 	FRAME_END

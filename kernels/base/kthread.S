@@ -1,6 +1,6 @@
 # kernel/kthread.c: kernel threads, their stop and park protocol.
-# Parking: kthread_flags says what is wanted, `parked` what is acknowledged; a thread that is parked
-# sleeps in TASK_PARKED inside __kthread_parkme.
+# Parking: kthread_flags says what is wanted, `parked` what is acknowledged. A thread is parked when it has
+# acknowledged, its state is TASK_PARKED and no CPU runs it: `parked` alone can be that of a park just undone.
 # DIFFERS: no kthreadd: the creator clones the thread itself, asleep until wake_up_process.
 
 	.include "kernel.inc"
@@ -122,7 +122,8 @@ C_FUNC_START __kthread_parkme
 	PREEMPT_ENABLE_NO_RESCHED
 	call	schedule
 	jmp	1b
-2:	movl	$TASK_RUNNING, TASK_state(%rbx)
+2:	movl	$0, TASK_parked(%rbx)
+	movl	$TASK_RUNNING, TASK_state(%rbx)
 	addq	$8, %rsp
 	popq	%rbx
 	FRAME_END
@@ -131,6 +132,7 @@ SYM_FUNC_END __kthread_parkme
 
 # rdi: a kernel thread. Asks it to park and does not wait for it.
 C_FUNC_START kthread_park_async
+	movl	$0, TASK_parked(%rdi)
 	lock btsl $KTHREAD_SHOULD_PARK, TASK_kthread_flags(%rdi)
 	call	wake_up_process
 	xorl	%eax, %eax
@@ -170,7 +172,6 @@ SYM_FUNC_END kthread_park
 
 # rdi: a kernel thread.
 C_FUNC_START kthread_unpark
-	movl	$0, TASK_parked(%rdi)
 	lock btrl $KTHREAD_SHOULD_PARK, TASK_kthread_flags(%rdi)
 	movl	$TASK_PARKED, %esi
 	call	wake_up_state
