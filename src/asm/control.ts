@@ -191,7 +191,7 @@ export class Control {
     const body = this.#body(".rept");
     this.#countLines(n * body.length);
     const lines: Statement[] = [];
-    for (let i = 0; i < n; i++) lines.push(...body);
+    if (body.length > 0) for (let i = 0; i < n; i++) lines.push(...body);
     this.#input.pushExpansion("rept", `.rept at ${s.file}:${s.line}`, lines, 0);
   }
 

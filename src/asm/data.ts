@@ -26,7 +26,8 @@ const skip: Directive = (p, args, stmt) => {
   }
   const signed = BigInt.asIntN(64, n);
   if (signed < 0n) throw new Reason(`the size is negative (${signed})`);
-  if (signed > 1n << 28n) throw new Reason(`the size ${signed} is beyond 2^28 bytes`);
+  const most = p.current.type === "nobits" ? 36n : 28n;
+  if (signed > 1n << most) throw new Reason(`the size ${signed} is beyond 2^${most} bytes`);
   p.current.emitFill(Number(signed), fill);
 };
 
@@ -98,7 +99,7 @@ const fill: Directive = (p, args) => {
   one.set(littleEndian(low, 4).subarray(0, width));
   if (count * width > 1 << 28) throw new Reason(`the size ${count * width} is beyond 2^28 bytes`);
   const all = new Uint8Array(count * width);
-  for (let i = 0; i < count; i++) all.set(one, i * width);
+  for (let i = 0; i < count && width > 0; i++) all.set(one, i * width);
   p.emit(all);
 };
 

@@ -42,9 +42,10 @@ export interface StatementPlace {
   readonly backtrace: readonly string[];
 }
 
-/** A run of bytes, or something whose size is only known after relaxation. addr: bytes from the section's start. */
+/** A run of bytes, a gap in nobits, or something whose size is only known after relaxation. addr: bytes from the section's start. */
 export type Frag = { addr: number; readonly index: number; pass: number; region: number } & (
   | { readonly k: "data"; bytes: Uint8Array; size: number; readonly fixups: Fixup[] }
+  | { readonly k: "gap"; readonly size: number }
   | {
       readonly k: "branch";
       /** Condition code, or undefined for jmp. */
@@ -77,7 +78,12 @@ type NewFrag =
   | Pick<Extract<Frag, { k: "space" | "org" }>, "k" | "expr" | "fill" | "size" | "stmt">;
 
 /** Sections larger than this are refused: a slip of a `.skip`, not a program. */
-const MAX_SECTION = 1 << 28;
+const MAX_SECTION = 2 ** 28;
+const MAX_NOBITS = 2 ** 36;
+
+function maxSize(s: { readonly type: SectionDraft["type"] }): number {
+  return s.type === "nobits" ? MAX_NOBITS : MAX_SECTION;
+}
 
 /** A section while its statements arrive. */
 export class SectionDraft {
@@ -125,7 +131,14 @@ export class SectionDraft {
   }
 
   emitFill(n: number, byte: number): void {
-    if (n > MAX_SECTION) throw new Reason(`section ${this.name} grows beyond ${MAX_SECTION} bytes`);
+    if (this.type === "nobits") {
+      this.#grow(n);
+      const index = this.frags.length;
+      if (n > 0) this.#push({ k: "gap", addr: 0, index, pass: 0, region: 0, size: n });
+      return;
+    }
+    this.#grow(n);
+    this.#total -= n;
     const bytes = new Uint8Array(n);
     if (byte !== 0) bytes.fill(byte);
     this.emit(bytes);
@@ -156,9 +169,8 @@ export class SectionDraft {
 
   #grow(n: number): void {
     this.#total += n;
-    if (this.#total > MAX_SECTION) {
-      throw new Reason(`section ${this.name} grows beyond ${MAX_SECTION} bytes`);
-    }
+    const most = maxSize(this);
+    if (this.#total > most) throw new Reason(`section ${this.name} grows beyond ${most} bytes`);
   }
 }
 
@@ -191,7 +203,7 @@ export const EARLY: Places<Sym> = {
     let d = hi.off - lo.off;
     for (let i = lo.frag.index; i < hi.frag.index; i++) {
       const f = a.at.section.frags[i];
-      if (f?.k !== "data") return undefined;
+      if (f?.k !== "data" && f?.k !== "gap") return undefined;
       d += f.size;
     }
     return sign * BigInt(d);
@@ -239,7 +251,7 @@ export function relax(section: SectionDraft): void {
     else if (f.k === "align") {
       f.size = padding(addr, f);
       region++;
-    } else if (f.k !== "data") {
+    } else if (f.k !== "data" && f.k !== "gap") {
       f.size = 0;
       region++;
     }
@@ -261,8 +273,9 @@ export function relax(section: SectionDraft): void {
         stretch += f.size - old;
         moved = true;
       }
-      if (f.addr > MAX_SECTION)
-        throw new Reason(`section ${section.name} grows beyond ${MAX_SECTION} bytes`);
+      if (f.addr > maxSize(section)) {
+        throw new Reason(`section ${section.name} grows beyond ${maxSize(section)} bytes`);
+      }
     }
     if (!moved) return;
     if (pass > maxPasses)
@@ -295,7 +308,22 @@ export function localTarget(
 
 // A weak symbol may be replaced; a global one is taken as it stands, as gas does without -mshared.
 function stopAtWeak(s: Sym): Expr<Sym> | undefined {
-  return s.bind === "weak" ? undefined : s.equ;
+  return s.bind === "weak" ? undefined : placeOfAlias(s);
+}
+
+/**
+ * What an equated symbol stands for in a branch or relocation. An alias of a place is that place, a local one: what
+ * the other symbol's binding is does not matter any more.
+ */
+export function placeOfAlias(s: Sym): Expr<Sym> | undefined {
+  if (s.equ === undefined || s.equ.k === "num") return s.equ;
+  const v = evaluate(s.equ, FINAL);
+  const to = v?.plus[0];
+  if (v === undefined || to?.at === undefined || v.plus.length > 1 || v.minus.length > 0) {
+    return s.equ;
+  }
+  const at = { ...to.at, off: to.at.off + Number(v.c) };
+  return { k: "sym", s: { ...s, at, equ: undefined, bind: undefined, internal: true } };
 }
 
 function mustBeLong(target: Expr<Sym>, section: SectionDraft): boolean {
@@ -339,6 +367,7 @@ function variableSize(f: Extract<Frag, { k: "space" | "org" }>, section: Section
     n = Number(BigInt.asIntN(64, v.c));
     if (n < 0) throw new LateError(f.stmt, `the size is negative (${n})`);
   }
-  if (n > MAX_SECTION) throw new LateError(f.stmt, `the size ${n} is beyond ${MAX_SECTION} bytes`);
+  const most = maxSize(section);
+  if (n > most) throw new LateError(f.stmt, `the size ${n} is beyond ${most} bytes`);
   return n;
 }

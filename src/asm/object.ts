@@ -6,7 +6,15 @@ import { Reason } from "./errors.ts";
 import type { Expr, Places } from "./expr.ts";
 import { evaluate, isConstant } from "./expr.ts";
 import type { Fixup, Frag, SectionDraft, StatementPlace, Sym } from "./layout.ts";
-import { FINAL, LateError, addressOf, isExternal, localTarget, relax } from "./layout.ts";
+import {
+  FINAL,
+  LateError,
+  addressOf,
+  isExternal,
+  localTarget,
+  placeOfAlias,
+  relax,
+} from "./layout.ts";
 import { nopFill } from "./nops.ts";
 import type { Obj, ObjSymbol, RelocType } from "./obj.ts";
 import type { Program } from "./program.ts";
@@ -21,7 +29,7 @@ interface RelocDraft {
 
 /** Values as relocations see them: a global alias stands for itself. */
 const RELOCATABLE: Places<Sym> = {
-  equated: (s) => (s.equ?.k === "num" || !isExternal(s) ? s.equ : undefined),
+  equated: (s) => (s.equ?.k === "num" || !isExternal(s) ? placeOfAlias(s) : undefined),
   distance: FINAL.distance,
 };
 
@@ -109,9 +117,9 @@ function writeFrag(s: SectionDraft, f: Frag, out: Uint8Array, relocs: RelocDraft
       branch: true,
       stmt: f.stmt,
     };
-    if (to === undefined) applyFixup(s, x, at, out, relocs, true);
+    if (to === undefined) applyFixup(s, x, at, out, relocs);
     else writeValue(x, BigInt(addressOf(to.at) + to.addend - at - size), at, out);
-  } else if (s.type !== "nobits" && f.size > 0) {
+  } else if (s.type !== "nobits" && f.k !== "gap" && f.size > 0) {
     if (f.k === "align") writePadding(s, f, out);
     else out.fill(f.fill, f.addr, f.addr + f.size);
   }
@@ -133,7 +141,6 @@ function applyFixup(
   at: number,
   out: Uint8Array,
   relocs: RelocDraft[],
-  relaxed = false,
 ): void {
   const v = evaluateFor(x.expr, x.stmt);
   let { c } = v;
@@ -165,13 +172,9 @@ function applyFixup(
   }
   const keep =
     plus.at === undefined || isExternal(plus) || (relative && plus.at.section.flags.merge);
-  // gas marks a call of a symbol itself, not of a place inside it; relaxed jumps it always marks.
+  // gas marks a branch to a symbol itself, not to a place inside it.
   const plt =
-    x.branch &&
-    keep &&
-    x.size === 4 &&
-    (relaxed || c === -4n) &&
-    !(plus.at !== undefined && !isExternal(plus));
+    x.branch && keep && x.size === 4 && c === -4n && !(plus.at !== undefined && !isExternal(plus));
   relocs.push({
     offset: at,
     type: relocType(x, relative, plt),
@@ -291,7 +294,7 @@ function symbolEntry(s: Sym, isUsed: boolean): ObjSymbol | undefined {
       type,
       size: own,
       section: to.at.section.index,
-      value: BigInt(addressOf(to.at)) + v.c,
+      value: BigInt.asUintN(64, BigInt(addressOf(to.at)) + v.c),
       bind: s.bind ?? "local",
     };
   }
