@@ -11,6 +11,7 @@ import {
   NEEDS_SIZE,
   PREFIX_BYTES,
   SHORT_BRANCHES,
+  STRING_OPERATIONS,
   WIDE_IMMEDIATE,
   splitSuffix,
   suffixOf,
@@ -104,7 +105,7 @@ function plainOperands<S>(
     throw new Reason(`* does not go with ${mnemonic}`);
   }
   const nrMem = ins.operands.filter((o) => o.k === "mem" || o.k === "expr").length;
-  if (NEEDS_SIZE.has(base) && width === undefined && nrMem > 0) {
+  if ((NEEDS_SIZE.has(base) || STRING_OPERATIONS.has(base)) && width === undefined && nrMem > 0) {
     throw new Reason("no register tells the operand's size: expected a suffix b, w, l or q");
   }
   let imm: Plain<S>["imm"];

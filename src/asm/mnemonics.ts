@@ -108,6 +108,11 @@ export const NEEDS_SIZE: ReadonlySet<string> = new Set(
   ).split(" "),
 );
 
+/** String instructions; with operands written out a register or a suffix tells the size. */
+export const STRING_OPERATIONS: ReadonlySet<string> = new Set(
+  "movs stos lods scas cmps ins outs".split(" "),
+);
+
 /** Of these only the last operand's register tells the size (the first is a count, %cl or a port). */
 export const COUNT_FIRST: ReadonlySet<string> = new Set(
   "shl sal shr sar rol ror rcl rcr shld shrd".split(" "),

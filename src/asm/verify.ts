@@ -10,7 +10,7 @@ import {
   Register as IcedRegister,
 } from "iced-x86";
 import type { Instruction as Decoded } from "iced-x86";
-import { CC, SDM_NAME, splitSuffix } from "./mnemonics.ts";
+import { CC, SDM_NAME, STRING_OPERATIONS, splitSuffix } from "./mnemonics.ts";
 import { Reason } from "./errors.ts";
 import { REGISTERS } from "./registers.ts";
 
@@ -85,6 +85,9 @@ function sameMnemonic(written: string, decoded: string): boolean {
   if (/^set[a-z]+b$/.test(written)) names.push(written.slice(0, -1));
   if (/^movz([bw]|[bw][wlq])$/.test(written)) names.push("movzx");
   if (/^movs([bw]|[bw][wlq])$/.test(written)) names.push("movsx");
+  if (STRING_OPERATIONS.has(base) && size === undefined) {
+    names.push(...["b", "w", "d", "q"].map((x) => base + x));
+  }
   if (base === "xchg") names.push("nop");
   if (written === "int") names.push("int3");
   if (base === "iret" && size === 8) names.push("iretq");

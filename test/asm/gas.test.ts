@@ -25,9 +25,9 @@ function apart(text: string): { readonly text: string; readonly lines: readonly 
   return { lines, text: lines.map((l, i) => `.section .s${i},"ax"\n${l}\n`).join("") };
 }
 
-describe("the statements of the table", () => {
+describe.each(["statements", "linux-forms"])("the statements of %s.s", (table) => {
   test("have the bytes in the golden file", async () => {
-    const { text, lines } = apart(read("statements"));
+    const { text, lines } = apart(read(table));
     const o = ours(text);
     const rows = lines.map((l, i) => {
       const s = o.sections.find((x) => x.name === `.s${i}`);
@@ -38,13 +38,13 @@ describe("the statements of the table", () => {
         .toString("hex")
         .padEnd(30)} ${l}${relocs?.join("") ?? ""}`;
     });
-    await expect(`${rows.join("\n")}\n`).toMatchFileSnapshot("golden/statements.txt");
+    await expect(`${rows.join("\n")}\n`).toMatchFileSnapshot(`golden/${table}.txt`);
   });
 
   test.skipIf(!withGas)(
     "have the bytes that GNU as gives them (skipped: no GNU as on PATH)",
     () => {
-      const { text, lines } = apart(read("statements"));
+      const { text, lines } = apart(read(table));
       const diff = differences(ours(text), gas(text));
       const named = diff.map((d) => `${d} in ${lines[Number(/^\.s(\d+)/.exec(d)?.[1] ?? -1)]}`);
       expect(named).toEqual([]);
