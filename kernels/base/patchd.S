@@ -22,9 +22,9 @@ SYM_INNER_LABEL patch_call
 	jne	1f
 	testl	%ebx, %ebx
 	jz	1f
-	testq	%rdi, %rdi			/* ticks to sleep, 0: half a second */
+	testq	%rdi, %rdi			/* ticks to sleep, 0: one second */
 	jnz	4f
-	movl	$(HZ + 1) / 2, %edi
+	movl	$HZ, %edi
 4:	call	schedule_timeout_interruptible
 1:	xorl	%edi, %edi
 	jmp	patch_call

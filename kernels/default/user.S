@@ -6,11 +6,12 @@
 	.include "linkage.inc"
 	.include "xfer.inc"
 
-	.set	HAMMER_ROUNDS, 80
+	.set	HAMMER_ROUNDS, 60
 	.set	PACED_ROUNDS, 4
-	.set	HOG_ROUNDS, 6000
-	.set	PACE, 5				# ticks; twice per transfer of 3 chunks
-	.set	PACED_REST, 14			# ticks
+	.set	HOG_ROUNDS, 4000
+	.set	PACED_CHUNKS, 2
+	.set	PACE, 5 * HZ / 2		# ticks between two chunks: 2.5 s
+	.set	PACED_REST, 7 * HZ / 2		# ticks between two transfers: 3.5 s
 
 	.section .user.text, "ax", @progbits
 
@@ -53,11 +54,11 @@ SYM_CODE_START paced
 	movl	$PACED_ROUNDS, %r12d
 	movl	$QUIESCE_READY, %edi
 	USER_SYSCALL __NR_quiesce
-1:	movl	$3, %edi
+1:	movl	$PACED_CHUNKS, %edi
 	movl	$PACE, %esi
 	USER_SYSCALL __NR_xfer
 	addq	%rax, paced_bytes
-	cmpq	$3 * XFER_CHUNK_PAGES << PAGE_SHIFT, %rax
+	cmpq	$PACED_CHUNKS * XFER_CHUNK_PAGES << PAGE_SHIFT, %rax
 	je	2f
 	incq	wrong_results
 2:	movl	$PACED_REST, %edi

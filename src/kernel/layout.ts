@@ -266,7 +266,7 @@ export const CONSTANTS = {
   PAGE_SIZE: 4096,
   IRQ_STACK_SIZE: 16384,
   EXCEPTION_STKSZ: 4096,
-  SCHED_SLICE: 2,             // ticks that a task runs before the next of its CPU
+  SCHED_SLICE: 1,             // ticks that a task runs before the next of its CPU
   PF_IDLE: 0x2, PF_EXITING: 0x4, PF_KTHREAD: 0x200000,
   KTHREAD_IS_PER_CPU: 0, KTHREAD_SHOULD_STOP: 1, KTHREAD_SHOULD_PARK: 2,
   KLP_TRANSITION_IDLE: -1, KLP_TRANSITION_UNPATCHED: 0, KLP_TRANSITION_PATCHED: 1,
