@@ -89,6 +89,27 @@ describe("default", () => {
     expect(walked).toBeGreaterThan(100);
   });
 
+  test("a fault in user mode ends that task, and nobody else", () => {
+    const guest = boot(2);
+    guest.run(100_000, () => guest.readyAt !== undefined);
+    const inUser = (): number => [0, 1].findIndex((cpu) => guest.machine.reg(cpu, "cpl") === 3n);
+    guest.run(20_000, () => inUser() >= 0);
+    const before = guest.tasks().length;
+    guest.machine.setReg(inUser(), "rip", 0n);
+    guest.run(5000);
+    expect(guest.log).toEqual(["page fault"]);
+    expect(guest.tasks().length).toBe(before - 1);
+    expect(guest.bugs).toEqual([]);
+  });
+
+  test("a thousand slots with stacks of 4 KiB do", async () => {
+    const small = await buildNamed("default", { tasks: 1000, threadSize: 4096 });
+    const guest = new Guest(small.image, { ramMiB: 32, vcpus: 2 });
+    guest.runUntilDone(400_000);
+    expect(guest.doneAt).toBeDefined();
+    expect(guest.bugs).toEqual([]);
+  });
+
   test("an interrupted user task has its registers at the top of its stack", () => {
     const guest = boot(2);
     guest.run(100_000, () => guest.readyAt !== undefined);

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeAssembler } from "../../src/asm/index.ts";
 import { asmOffsetsInc } from "../../src/kernel/index.ts";
-import type { BuiltScenario } from "../../src/scenario/index.ts";
+import type { BuiltScenario, Scenario } from "../../src/scenario/index.ts";
 import { buildScenario, loadScenario } from "../../src/scenario/index.ts";
 
 const KERNELS = join(import.meta.dirname, "../../kernels");
@@ -14,9 +14,13 @@ export function kernelFile(path: string): string | undefined {
   return existsSync(full) ? readFileSync(full, "utf8") : undefined;
 }
 
-/** Loads and builds a scenario of kernels/. */
-export async function buildNamed(name: string): Promise<BuiltScenario> {
+/** Loads and builds a scenario of kernels/, with some of its numbers changed. */
+export async function buildNamed(
+  name: string,
+  change: Partial<Scenario> = {},
+): Promise<BuiltScenario> {
   const assembler = await makeAssembler();
   const generated = { "asm-offsets.inc": asmOffsetsInc() };
-  return buildScenario(loadScenario(name, kernelFile), { assembler, generated });
+  const scenario = { ...loadScenario(name, kernelFile), ...change };
+  return buildScenario(scenario, { assembler, generated });
 }
