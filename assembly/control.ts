@@ -1,0 +1,139 @@
+// Jumps, calls and returns. These end a block: they answer the next block's address when it is known, or 0 with RIP
+// set (and the charge given back) for `run` to look up, or 0 with a fault. CALL records its frame in the shadow.
+
+import {
+  B_LIVE, JUMPS, JUMP_ENTRIES, RCX, RIP, RIP_PAGE, RSP, U_IMM, U_LEN, U_LINK, U_LINK2, U_MISC, U_OFF,
+  MISC_ADDR32, U_TARGET, FrameKind, Vector,
+} from "./abi";
+import { put, reach } from "./mmu";
+import { record, rose } from "./shadow";
+import { fault, nextRip, the } from "./state";
+
+// Where `run` may store the block that it finds for a direct branch within its page.
+let linkFrom: usize = 0;
+
+export function takeLink(): usize {
+  const l = linkFrom;
+  linkFrom = 0;
+  return l;
+}
+
+function canonical(va: u64): bool {
+  return <u64>((<i64>va << 16) >> 16) == va;
+}
+
+/** A direct branch: through the link when it is there, else by look-up. */
+function follow(up: usize, slot: usize, target: i64): usize {
+  const b = load<u32>(up + slot);
+  if (b) return b;
+  if (<u64>target < 4096) linkFrom = up + slot;
+  store<u64>(RIP, load<u64>(RIP_PAGE) + <u64>target);
+  return 0;
+}
+
+/** An indirect branch to a canonical address. */
+function jumpTo(va: u64): usize {
+  const j = <usize>load<u32>(JUMPS) + ((<usize>(va ^ (va >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+  if (load<u64>(j) == va) {
+    const b = load<u32>(j, 8);
+    if (load<u32>(b, B_LIVE)) {
+      store<u64>(RIP_PAGE, va & ~(<u64>4095));
+      return b;
+    }
+  }
+  store<u64>(RIP, va);
+  return 0;
+}
+
+function after(up: usize): i64 {
+  return <i64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
+}
+
+/** The end of a block that no branch ended. The record stands at the next instruction, with length 0. */
+export function goOn(up: usize): usize {
+  return follow(up, U_LINK, <i64>load<u16>(up, U_OFF));
+}
+
+export function jmp(up: usize): usize {
+  return follow(up, U_LINK, load<i64>(up, U_TARGET));
+}
+
+export function jcc<F>(up: usize): usize {
+  return the<F>().test() ? follow(up, U_LINK, load<i64>(up, U_TARGET)) : follow(up, U_LINK2, after(up));
+}
+
+function counter(up: usize): u64 {
+  return load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>load<u32>(RCX) : load<u64>(RCX);
+}
+
+export function jrcxz(up: usize): usize {
+  return counter(up) ? follow(up, U_LINK2, after(up)) : follow(up, U_LINK, load<i64>(up, U_TARGET));
+}
+
+/** LOOP, LOOPE, LOOPNE. */
+export function loop<F>(up: usize): usize {
+  const n = load<u64>(RCX) - 1;
+  store<u64>(RCX, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64><u32>n : n);
+  return counter(up) && the<F>().test() ? follow(up, U_LINK, load<i64>(up, U_TARGET)) : follow(up, U_LINK2, after(up));
+}
+@unmanaged export class Always { test(): i32 { return 1; } }
+
+function pushReturn(ret: u64): bool {
+  const sp = load<u64>(RSP) - 8;
+  const p = reach<u64>(sp, 1);
+  if (!p) return false;
+  put<u64>(p, ret);
+  store<u64>(RSP, sp);
+  return true;
+}
+
+export function call(up: usize): usize {
+  const ret = nextRip(up);
+  if (!pushReturn(ret)) return 0;
+  const target = load<i64>(up, U_TARGET);
+  if (target != after(up)) record(load<u64>(RSP), ret, FrameKind.Call);
+  return follow(up, U_LINK, target);
+}
+
+export function callIndirect<S, T>(up: usize): usize {
+  const s = the<S>().at<T>(up, 0);
+  if (the<S>().mem() && !s) return 0;
+  const target = <u64>the<S>().get<T>(up, s);
+  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  const ret = nextRip(up);
+  if (!pushReturn(ret)) return 0;
+  record(load<u64>(RSP), ret, FrameKind.Call);
+  return jumpTo(target);
+}
+
+export function jmpIndirect<S, T>(up: usize): usize {
+  const s = the<S>().at<T>(up, 0);
+  if (the<S>().mem() && !s) return 0;
+  const target = <u64>the<S>().get<T>(up, s);
+  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  return jumpTo(target);
+}
+
+export function ret(up: usize): usize {
+  const sp = load<u64>(RSP);
+  const p = reach<u64>(sp, 0);
+  if (!p) return 0;
+  const target = load<u64>(p);
+  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  store<u64>(RSP, sp + 8);
+  rose(sp + 8);
+  return jumpTo(target);
+}
+
+/** RET imm16. */
+export function retPop(up: usize): usize {
+  const sp = load<u64>(RSP);
+  const p = reach<u64>(sp, 0);
+  if (!p) return 0;
+  const target = load<u64>(p);
+  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  const to = sp + 8 + <u64>load<u16>(up, U_IMM);
+  store<u64>(RSP, to);
+  rose(to);
+  return jumpTo(target);
+}

@@ -1,0 +1,78 @@
+// The door of the core: what the host may call. Everything else it reads and writes in the memory, at the addresses
+// of abi.ts. Nothing here throws; a mistake of ours ends in `unreachable`.
+
+import {
+  ARENA, ARENA_NEXT, CPU, CR0, CR3, CR4, CURRENT, DR0, EFER, FAULT,
+  MSR_APIC_BASE, MSR_PAT, NR_VCPUS, P_DEADLINE, SAVE, SEG_CS, SEG_SS, STK_TOP_VA, TIME, VCPU_SIZE,
+} from "./abi";
+import { apicOf, NEVER, resetApic } from "./apic";
+import { flushCode } from "./block";
+import { flushTlb, hostWrite, peekPa, selectTlb } from "./mmu";
+import { run } from "./run";
+import { hash, snapBack, snapBase, snapPage } from "./snapshot";
+import { arithmetic, setArithmetic } from "./flags";
+import { forgetStop, watchChanged } from "./watch";
+import { touch } from "./pages";
+
+export { arithmetic, flushCode, hash, hostWrite, peekPa, run, setArithmetic, snapBack, snapBase, snapPage, touch, watchChanged };
+
+/** Makes vCPU `v` the active one. */
+export function activate(v: u32): void {
+  const old = load<u32>(CURRENT);
+  if (old == v) return;
+  memory.copy(SAVE + old * VCPU_SIZE, CPU, VCPU_SIZE);
+  memory.copy(CPU, SAVE + v * VCPU_SIZE, VCPU_SIZE);
+  store<u32>(CURRENT, v);
+}
+
+/** All vCPUs as the loader hands them to the kernel: long mode, ring 0, interrupts off. RIP and CR3 are the host's. */
+export function reset(n: u32): void {
+  store<u32>(NR_VCPUS, n);
+  store<u32>(ARENA_NEXT, ARENA);
+  store<i32>(FAULT, -1);
+  flushCode();
+  for (let v: u32 = 0; v < n; v++) {
+    store<u32>(CURRENT, v);
+    memory.fill(CPU, 0, VCPU_SIZE);
+    store<u64>(CR0, 0x80050033);
+    store<u64>(CR4, 0xa0);
+    store<u64>(EFER, 0xd01);
+    store<u16>(SEG_CS, 0x10);
+    store<u16>(SEG_SS, 0x18);
+    store<u64>(MSR_APIC_BASE, 0xfee00c00 | (v == 0 ? 0x100 : 0));
+    store<u64>(MSR_PAT, 0x0007040600070406);
+    store<u64>(DR0 + 48, 0xffff0ff0);
+    store<u64>(DR0 + 56, 0x400);
+    store<u64>(STK_TOP_VA, ~(<u64>0));
+    selectTlb();
+    flushTlb(v);
+    resetApic(v);
+    memory.copy(SAVE + v * VCPU_SIZE, CPU, VCPU_SIZE);
+  }
+  store<u32>(CURRENT, 0);
+  memory.copy(CPU, SAVE, VCPU_SIZE);
+}
+
+/** After the host changed privilege, control registers or page tables. */
+export function refresh(): void {
+  selectTlb();
+  flushTlb(load<u32>(CURRENT));
+}
+
+/** Time to the earliest timer of any vCPU as seen from its own clock; all ones when none is armed. */
+export function untilTimer(): u64 {
+  let least = NEVER;
+  for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) {
+    const at = load<u64>(apicOf(v), P_DEADLINE);
+    if (at == NEVER) continue;
+    const now = load<u64>((v == load<u32>(CURRENT) ? CPU : SAVE + v * VCPU_SIZE) + (TIME - CPU));
+    const d = at > now ? at - now : 0;
+    if (d < least) least = d;
+  }
+  return least;
+}
+
+/** After a snapshot was put back. */
+export function restored(): void {
+  forgetStop();
+}

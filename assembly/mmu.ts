@@ -1,0 +1,289 @@
+// Guest memory: the software TLB in front of the page walk, and what a write has to look after (dirty pages, decoded
+// code). `reach` answers a wasm address for an access that lies in one page; an access that cannot be done in place
+// (it crosses a page, or no RAM is there) goes through a bounce buffer. SDM Vol. 3A, "4-Level Paging".
+
+import {
+  AC, CPL, CR0, CR2, CR3, CR4, CURRENT, EFER, EFL, FAULT, JUMPS, JUMP_BYTES, JUMP_CACHES, PAGE_CLEAN, PAGE_CODE, RAM,
+  RAM_SIZE, TLBS, TLB_BYTES, TLB_R, TLB_W, Vector,
+} from "./abi";
+import { codeWritten } from "./block";
+import { soil, touch } from "./pages";
+import { cpl, fault, pageFault } from "./state";
+
+export const READ: i32 = 0;
+export const WRITE: i32 = 1;
+export const USER: i32 = 2;
+export const FETCH: i32 = 4;
+const IMPLICIT: i32 = 8; // a supervisor access that no instruction names: descriptor tables, TSS
+
+const NOWHERE: u64 = ~(<u64>0);
+const BOUNCE: usize = 0xc000;
+const BOUNCE_PA: usize = 0xc080; // u64: physical address of the first part
+const BOUNCE_PA2: usize = 0xc088; // u64: of the part in the next page
+const BOUNCE_N: usize = 0xc090; // u32: bytes in all
+const BOUNCE_N1: usize = 0xc094; // u32: bytes in the first part
+
+const PTE_P: u64 = 1;
+const PTE_RW: u64 = 2;
+const PTE_US: u64 = 4;
+const PTE_A: u64 = 0x20;
+const PTE_D: u64 = 0x40;
+const PTE_PS: u64 = 0x80;
+const PTE_NX: u64 = 0x8000000000000000;
+const PTE_PA: u64 = 0x000ffffffffff000;
+const PA_RESERVED: u64 = 0x000fff0000000000; // MAXPHYADDR is 40
+const CR0_WP: u64 = 0x10000;
+const CR0_PG: u64 = 0x80000000;
+const CR4_SMEP: u64 = 0x100000;
+const CR4_SMAP: u64 = 0x200000;
+const EFER_NXE: u64 = 0x800;
+
+/** Chooses the TLBs and the jump cache of the present vCPU and privilege. */
+export function selectTlb(): void {
+  const v = load<u32>(CURRENT);
+  const user = u32(load<i32>(CPL) == 3);
+  const t = TLBS + ((v << 2) + user) * TLB_BYTES;
+  store<u32>(TLB_R, t);
+  store<u32>(TLB_W, t + 2 * TLB_BYTES);
+  store<u32>(JUMPS, JUMP_CACHES + ((v << 1) + user) * JUMP_BYTES);
+}
+
+export function flushTlb(v: i32): void {
+  memory.fill(TLBS + (v << 2) * TLB_BYTES, 0xff, 4 * TLB_BYTES);
+  flushJumps(v);
+}
+
+export function flushJumps(v: i32): void {
+  memory.fill(JUMP_CACHES + (v << 1) * JUMP_BYTES, 0xff, 2 * JUMP_BYTES);
+}
+
+/** After pages became clean or got decoded code: writes must come here again. */
+export function flushWriteTlb(v: i32): void {
+  memory.fill(TLBS + ((v << 2) + 2) * TLB_BYTES, 0xff, 2 * TLB_BYTES);
+}
+
+function canonical(va: u64): bool {
+  return <u64>((<i64>va << 16) >> 16) == va;
+}
+
+function physRead(pa: u64): u64 {
+  return pa + 8 <= load<u64>(RAM_SIZE) ? load<u64>(RAM + <usize>pa) : ~(<u64>0);
+}
+
+function setPte(pa: u64, old: u64, bits: u64): void {
+  if ((old & bits) == bits || pa + 8 > load<u64>(RAM_SIZE)) return;
+  touch(RAM + <usize>pa);
+  if (load<u8>(PAGE_CODE + <usize>(pa >> 12))) codeWritten(pa, 8);
+  store<u64>(RAM + <usize>pa, old | bits);
+}
+
+/**
+ * Translates `va` for an access and sets accessed and dirty bits. Answers the physical address, or NOWHERE with the
+ * fault recorded. A walk that finds a reserved bit faults with RSVD.
+ */
+export function walk(va: u64, access: i32): u64 {
+  if (!(load<u64>(CR0) & CR0_PG)) return va;
+  const write = access & WRITE;
+  const user = access & USER;
+  const code =
+    (write << 1) | (user ? 4 : 0) | (access & FETCH && load<u64>(EFER) & EFER_NXE ? 16 : 0);
+  if (!canonical(va)) {
+    fault(Vector.GP, 0);
+    return NOWHERE;
+  }
+  let at = load<u64>(CR3) & PTE_PA;
+  let rights: u64 = PTE_RW | PTE_US;
+  let nx: u64 = 0;
+  let shift: i32 = 39;
+  let slot: u64 = 0;
+  let e: u64 = 0;
+  const rsvd = PA_RESERVED | (load<u64>(EFER) & EFER_NXE ? 0 : PTE_NX);
+  for (;;) {
+    slot = at + (((va >> shift) & 511) << 3);
+    e = physRead(slot);
+    if (!(e & PTE_P)) {
+      pageFault(va, code);
+      return NOWHERE;
+    }
+    const leaf = shift == 12 || ((e & PTE_PS) != 0 && shift < 39);
+    let bad = e & rsvd;
+    if (e & PTE_PS) {
+      if (shift == 39) bad |= PTE_PS;
+      else if (shift > 12) bad |= e & (((<u64>1 << shift) - 1) & PTE_PA & ~(<u64>0x1000));
+    }
+    if (bad) {
+      pageFault(va, code | 9);
+      return NOWHERE;
+    }
+    rights &= e;
+    nx |= e & PTE_NX;
+    if (leaf) break;
+    setPte(slot, e, PTE_A);
+    at = e & PTE_PA;
+    shift -= 9;
+  }
+  const userPage = (rights & PTE_US) != 0;
+  let ok = true;
+  if (user) {
+    ok = userPage && (!write || (rights & PTE_RW) != 0) && !(access & FETCH && nx);
+  } else {
+    if (write && !(rights & PTE_RW) && load<u64>(CR0) & CR0_WP) ok = false;
+    if (access & FETCH) {
+      if (nx || (userPage && load<u64>(CR4) & CR4_SMEP)) ok = false;
+    } else if (userPage && load<u64>(CR4) & CR4_SMAP) {
+      if (access & IMPLICIT || !(load<u64>(EFL) & <u64>AC)) ok = false;
+    }
+  }
+  if (!ok) {
+    pageFault(va, code | 1);
+    return NOWHERE;
+  }
+  setPte(slot, e, write ? PTE_A | PTE_D : PTE_A);
+  const mask = (<u64>1 << shift) - 1;
+  return (e & PTE_PA & ~mask) | (va & mask);
+}
+
+function mode(w: i32): i32 {
+  return w | (load<i32>(CPL) == 3 ? USER : READ);
+}
+
+/** Fills the TLB for the page of `va` where plain loads or stores may go on without coming here. */
+function fill(tlb: usize, va: u64, pa: u64): void {
+  const e = tlb + ((<usize>(va >> 12) & 255) << 4);
+  store<u64>(e, va & ~(<u64>4095));
+  store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), 8);
+}
+
+/** Before `n` bytes at `pa` are written, all in one page of RAM. */
+function beforeWrite(pa: u64, n: u32): void {
+  const page = <usize>(pa >> 12);
+  if (load<u8>(PAGE_CLEAN + page)) soil(<u32>page);
+  if (load<u8>(PAGE_CODE + page)) codeWritten(pa, n);
+}
+
+function bounceIn(n: u32, n1: u32, pa: u64, pa2: u64): void {
+  store<u64>(BOUNCE_PA, pa);
+  store<u64>(BOUNCE_PA2, pa2);
+  store<u32>(BOUNCE_N, n);
+  store<u32>(BOUNCE_N1, n1);
+  for (let i: u32 = 0; i < n; i++) {
+    const p = i < n1 ? pa + i : pa2 + (i - n1);
+    store<u8>(BOUNCE + i, p < load<u64>(RAM_SIZE) ? load<u8>(RAM + <usize>p) : 0xff);
+  }
+}
+
+/** Writes the bounce buffer back. */
+export function bounceOut(): void {
+  const n = load<u32>(BOUNCE_N);
+  const n1 = load<u32>(BOUNCE_N1);
+  for (let i: u32 = 0; i < n; i++) {
+    const p = i < n1 ? load<u64>(BOUNCE_PA) + i : load<u64>(BOUNCE_PA2) + (i - n1);
+    if (p < load<u64>(RAM_SIZE)) {
+      beforeWrite(p, 1);
+      store<u8>(RAM + <usize>p, load<u8>(BOUNCE + i));
+    }
+  }
+}
+
+/** The general case of reach: `n` bytes at `va`. Answers a wasm address, or 0 with the fault recorded. */
+function reachSlow(va: u64, n: u32, w: i32): usize {
+  const access = mode(w);
+  const pa = walk(va, access);
+  if (pa == NOWHERE) return 0;
+  const room: u32 = 4096 - (<u32>va & 4095);
+  if (room >= n && pa + n <= load<u64>(RAM_SIZE)) {
+    const page = <usize>(pa >> 12);
+    if (w) {
+      beforeWrite(pa, n);
+      if (!load<u8>(PAGE_CODE + page)) fill(load<u32>(TLB_W), va, pa);
+    } else fill(load<u32>(TLB_R), va, pa);
+    return RAM + <usize>pa;
+  }
+  let pa2 = pa + room;
+  if (room < n) {
+    pa2 = walk((va + room) & ~(<u64>4095), access);
+    if (pa2 == NOWHERE) return 0;
+  }
+  bounceIn(n, room < n ? room : n, pa, pa2);
+  return BOUNCE;
+}
+
+/** Where the T at `va` lies in wasm memory, ready to be read (w = 0) or read and written (w = 1), or 0 and a fault. */
+export function reach<T>(va: u64, w: i32): usize {
+  const e = <usize>load<u32>(w ? TLB_W : TLB_R) + ((<usize>(va >> 12) & 255) << 4);
+  if (load<u64>(e) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095))) return <usize>va + <usize>load<u32>(e, 8);
+  return reachSlow(va, sizeof<T>(), w);
+}
+
+/** Stores to where `reach` said. */
+export function put<T>(p: usize, v: T): void {
+  store<T>(p, v);
+  if (p == BOUNCE) bounceOut();
+}
+
+/** Reads a T at CPL 0 regardless of the present privilege, for descriptor tables and the TSS. Sets FAULT if it cannot. */
+export function systemRead<T>(va: u64): T {
+  let v: T = 0;
+  for (let i: u32 = 0; i < sizeof<T>(); i++) {
+    const pa = walk(va + i, IMPLICIT);
+    if (pa == NOWHERE) return 0;
+    v |= <T>(pa < load<u64>(RAM_SIZE) ? load<u8>(RAM + <usize>pa) : 0xff) << (<T>i << 3);
+  }
+  return v;
+}
+
+/** Translates a stack slot for the CPU's own push at CPL 0; nothing is written yet. */
+export function systemSlot(va: u64): u64 {
+  return walk(va, WRITE | IMPLICIT);
+}
+
+/** Writes eight bytes at CPL 0; the address was checked by systemSlot. */
+export function systemWrite(va: u64, v: u64): void {
+  for (let i: u32 = 0; i < 8; i++) {
+    const pa = walk(va + i, WRITE | IMPLICIT);
+    if (pa >= load<u64>(RAM_SIZE)) continue;
+    beforeWrite(pa, 1);
+    store<u8>(RAM + <usize>pa, <u8>(v >> (i << 3)));
+  }
+}
+
+/** Physical address of the code byte at `va`, or NOWHERE with the fault recorded. */
+export function fetchPa(va: u64): u64 {
+  return walk(va, FETCH | (cpl() == 3 ? USER : READ));
+}
+
+/** Translates for the host: no privilege, no side effect. NOWHERE when nothing is mapped. */
+export function peekPa(va: u64): u64 {
+  if (!(load<u64>(CR0) & CR0_PG)) return va;
+  if (!canonical(va)) return NOWHERE;
+  let at = load<u64>(CR3) & PTE_PA;
+  for (let shift = 39; shift >= 12; shift -= 9) {
+    const e = physRead(at + (((va >> shift) & 511) << 3));
+    if (!(e & PTE_P)) return NOWHERE;
+    if (shift == 12 || (e & PTE_PS && shift < 39)) {
+      const mask = (<u64>1 << shift) - 1;
+      return (e & PTE_PA & ~mask) | (va & mask);
+    }
+    at = e & PTE_PA;
+  }
+  return NOWHERE;
+}
+
+/** Copies host bytes from wasm address `from` to physical `pa`, as a write by another agent on the bus. */
+export function hostWrite(pa: u64, from: usize, n: u32): void {
+  for (let i: u32 = 0; i < n; i++) {
+    const p = pa + i;
+    if (p >= load<u64>(RAM_SIZE)) return;
+    beforeWrite(p, 1);
+    store<u8>(RAM + <usize>p, load<u8>(from + i));
+  }
+}
+
+/** Clears a fault that a trial access recorded. */
+export function forgetFault(): void {
+  store<i32>(FAULT, -1);
+}
+
+export function setCr2(va: u64): void {
+  store<u64>(CR2, va);
+}

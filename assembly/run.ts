@@ -1,0 +1,275 @@
+// The run loop of the active vCPU: events first, then blocks until the grant is used up. A block is charged when it
+// is entered and gives back what it did not execute; when less is left than a block costs, single instructions are
+// decoded and cached on their own, so that any run stops after exactly as many instructions as were asked for.
+
+import {
+  B_COUNT, B_LIVE, BLOCK_HEADER, BLOCK_MAX_INSNS, CODE_EPOCH, CPL, CURRENT, DR0, EFL, EXIT, Exit, FAULT,
+  FAULT_CODE, GRANT, HALTED, IF, INSNS, INT_SHADOW, JUMPS, JUMP_ENTRIES, LEFT, MAX_WATCHES, NMI_BLOCKED, P_DEADLINE,
+  P_NMI, RAM, RAM_SIZE, RETIRED, RIP, RIP_PAGE, SCRATCH, TF, TIME, UOP_SIZE, U_IMM, U_LEN, U_LINK, U_OFF, U_OP, U_REM,
+  Vector, WATCH, WATCH_SIZE,
+} from "./abi";
+import { accept, apicOf, fireTimer, pending } from "./apic";
+import { enterBlock, findBlock, newBlock } from "./block";
+import { takeLink } from "./control";
+import { decode, ended, movesSp, PAST_LIMIT } from "./decode";
+import { execute } from "../build/dispatch";
+import { fetchPa } from "./mmu";
+import { UOP_FAULTY, UOP_GO_ON, UOP_MOVED, UOP_WATCH } from "./ids";
+import { deliver, HARDWARE, SOFTWARE, softwareDue, takeSoftware } from "./trap";
+import { findWatch } from "./watch";
+
+const SINGLE: u64 = 0x8000000000000000;
+const USER_CODE: u64 = 0x4000000000000000;
+const NOWHERE: u64 = ~(<u64>0);
+const BUFFER: usize = 0xc100; // bytes of an instruction that goes on in the next page
+
+/** Writes the records in front of an instruction: its watches. Answers the place after them. */
+function emitWatches(up: usize, va: u64, n: i32, off: i32): usize {
+  for (let i = findWatch(0, va, n); i < <u32>MAX_WATCHES; i = findWatch(i + 1, va, n)) {
+    store<u16>(up, UOP_WATCH, U_OP);
+    store<u16>(up, <u16>off, U_OFF);
+    store<u8>(up, 0, U_LEN);
+    store<u64>(up, WATCH + i * WATCH_SIZE, U_IMM);
+    up += UOP_SIZE;
+  }
+  return up;
+}
+
+/** Sets U_REM of all records from the front: instructions from each to the end. */
+function number(b: usize, end: usize, count: i32): void {
+  let left = count;
+  let up = b + BLOCK_HEADER;
+  while (up < end) {
+    const op = load<u16>(up, U_OP);
+    store<u16>(up, <u16>left, U_REM);
+    if (op != UOP_WATCH && op != UOP_MOVED && op != UOP_GO_ON) left--;
+    up += UOP_SIZE;
+  }
+}
+
+/**
+ * Decodes the block at `rip`, whose first byte lies at `pa`. An instruction that crosses into the next page makes a
+ * block of its own that is not kept. 0 when its second page cannot be fetched.
+ */
+function build(rip: u64, pa: u64, key: u64): usize {
+  const single = (key & SINGLE) != 0;
+  const page = rip & ~(<u64>4095);
+  let off = <i32>rip & 4095;
+  if (pa >= load<u64>(RAM_SIZE)) return build0xff(off);
+  const host = RAM + <usize>(pa & ~(<u64>4095));
+  let b = newBlock();
+  let up = b + BLOCK_HEADER;
+  let count = 0;
+  const most = single ? 1 : BLOCK_MAX_INSNS;
+  const start = off;
+  let open = true;
+  while (count < most && off < 4096) {
+    const n = decode(host + off, 4096 - off, off, up);
+    if (n == PAST_LIMIT) {
+      if (count) break;
+      return crossing(rip, host + off, off);
+    }
+    // A record was written at `up` to learn the length; watches go in front of it.
+    const at = emitWatches(up, page + <u64>off, n, off);
+    if (at != up) decode(host + off, 4096 - off, off, at);
+    store<u16>(at, <u16>off, U_OFF);
+    up = at + UOP_SIZE;
+    count++;
+    off += n;
+    if (movesSp()) {
+      store<u16>(up, UOP_MOVED, U_OP);
+      store<u16>(up, <u16>off, U_OFF);
+      store<u8>(up, 0, U_LEN);
+      up += UOP_SIZE;
+    }
+    if (ended()) {
+      open = false;
+      break;
+    }
+    if (up - b > 0x3800) break;
+  }
+  if (open) up = goOnAt(up, off);
+  number(b, up, count);
+  enterBlock(b, key, off - start, count, <u32>(up - b - BLOCK_HEADER) / UOP_SIZE);
+  return b;
+}
+
+function goOnAt(up: usize, off: i32): usize {
+  store<u16>(up, UOP_GO_ON, U_OP);
+  store<u16>(up, <u16>off, U_OFF);
+  store<u8>(up, 0, U_LEN);
+  store<u64>(up, 0, U_LINK);
+  return up + UOP_SIZE;
+}
+
+/** A block of one instruction that is not kept. */
+function scratch(p: usize, limit: i32, off: i32, va: u64): i32 {
+  const b = <usize>SCRATCH;
+  let up = b + BLOCK_HEADER;
+  const n = decode(p, limit, off, up);
+  if (n == PAST_LIMIT) return n;
+  const at = emitWatches(up, va, n, off);
+  if (at != up) decode(p, limit, off, at);
+  store<u16>(at, <u16>off, U_OFF);
+  up = at + UOP_SIZE;
+  if (movesSp()) {
+    store<u16>(up, UOP_MOVED, U_OP);
+    store<u16>(up, <u16>(off + n), U_OFF);
+    store<u8>(up, 0, U_LEN);
+    up += UOP_SIZE;
+  }
+  if (!ended()) up = goOnAt(up, off + n);
+  number(b, up, 1);
+  store<u32>(b, 1, B_COUNT);
+  store<u32>(b, 0, B_LIVE); // never entered into the jump cache
+  return n;
+}
+
+function crossing(rip: u64, p: usize, off: i32): usize {
+  const have = 4096 - off;
+  memory.copy(BUFFER, p, have);
+  memory.fill(BUFFER + have, 0, 16);
+  const next = fetchPa((rip | 4095) + 1);
+  if (next == NOWHERE) return 0;
+  if (next < load<u64>(RAM_SIZE)) memory.copy(BUFFER + have, RAM + <usize>next, 15);
+  else memory.fill(BUFFER + have, 0xff, 15);
+  scratch(BUFFER, 15, off, rip);
+  return SCRATCH;
+}
+
+/** Where no memory answers, the bus reads ones. */
+function build0xff(off: i32): usize {
+  memory.fill(BUFFER, 0xff, 16);
+  scratch(BUFFER, 15, off, 0);
+  return SCRATCH;
+}
+
+/** The block at RIP; 0 with a fault recorded. */
+function lookUp(single: bool): usize {
+  const rip = load<u64>(RIP);
+  store<u64>(RIP_PAGE, rip & ~(<u64>4095));
+  const j = <usize>load<u32>(JUMPS) + ((<usize>(rip ^ (rip >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+  if (!single && load<u64>(j) == rip) {
+    const b = load<u32>(j, 8);
+    if (load<u32>(b, B_LIVE)) return b;
+  }
+  const pa = fetchPa(rip);
+  if (pa == NOWHERE) return 0;
+  // Privileged instructions decode to #GP outside ring 0, so the two privileges have blocks of their own.
+  const key = pa | (load<i32>(CPL) == 3 ? USER_CODE : 0) | (single ? SINGLE : 0);
+  let b = findBlock(key);
+  if (!b) b = build(rip, pa, key);
+  if (b && !single && load<u32>(b, B_LIVE)) {
+    store<u64>(j, rip);
+    store<u32>(j, b, 8);
+  }
+  return b;
+}
+
+/** Brings the counters up to date with what was executed since the last grant. Answers how much that was. */
+function settle(): i64 {
+  const used = load<i64>(GRANT) - load<i64>(LEFT);
+  store<u64>(TIME, load<u64>(TIME) + <u64>used);
+  store<u64>(RETIRED, load<u64>(RETIRED) + <u64>used);
+  store<u64>(INSNS, load<u64>(INSNS) + <u64>used);
+  store<i64>(GRANT, 0);
+  store<i64>(LEFT, 0);
+  return used;
+}
+
+/** Executes up to `n` instructions. */
+function chunk(n: i64): i64 {
+  store<i64>(GRANT, n);
+  store<i64>(LEFT, n);
+  let from: usize = 0;
+  while (load<i64>(LEFT) > 0) {
+    const epoch = load<u32>(CODE_EPOCH);
+    let b = lookUp(false);
+    if (b && <i64>load<u32>(b, B_COUNT) > load<i64>(LEFT)) b = lookUp(true);
+    else if (b && from && epoch == load<u32>(CODE_EPOCH) && load<u32>(b, B_LIVE)) store<u32>(from, b);
+    if (b) {
+      store<i64>(LEFT, load<i64>(LEFT) - <i64>load<u32>(b, B_COUNT));
+      execute(b + BLOCK_HEADER);
+    }
+    from = takeLink();
+    if (load<i32>(FAULT) >= 0 || load<u32>(EXIT) || load<i32>(HALTED) || load<i32>(INT_SHADOW)) break;
+    if (softwareDue() || eventsDue()) break;
+  }
+  return settle();
+}
+
+/** Whether an event may be delivered before the next instruction. */
+function eventsDue(): bool {
+  const f = load<u64>(EFL);
+  if (f & TF) return true;
+  const p = apicOf(load<u32>(CURRENT));
+  return (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) || ((f & IF) != 0 && pending(p) >= 0);
+}
+
+/**
+ * Lets the active vCPU live for `n` units of time: instructions, deliveries of events, or waiting in HLT. Ends early
+ * with an Exit for the host. Answers how much time was used.
+ */
+export function run(n: i64): i64 {
+  let left = n;
+  store<u32>(EXIT, Exit.None);
+  const apic = apicOf(load<u32>(CURRENT));
+  while (left > 0) {
+    if (load<i32>(HALTED) == 2) {
+      store<u32>(EXIT, Exit.Shutdown);
+      break;
+    }
+    while (load<u64>(apic, P_DEADLINE) <= load<u64>(TIME)) fireTimer(apic);
+    const shadowed = load<i32>(INT_SHADOW) != 0;
+    store<i32>(INT_SHADOW, 0);
+    if (!shadowed) {
+      let vector = -1;
+      if (load<u32>(apic, P_NMI) && !load<i32>(NMI_BLOCKED)) {
+        store<u32>(apic, 0, P_NMI);
+        vector = Vector.NMI;
+      } else if (load<u64>(EFL) & IF) {
+        vector = pending(apic);
+        if (vector >= 0) accept(apic, vector);
+      }
+      if (vector >= 0) {
+        store<i32>(HALTED, 0);
+        deliver(vector, 0, HARDWARE, load<u64>(RIP));
+        store<u64>(TIME, load<u64>(TIME) + 1);
+        left--;
+        continue;
+      }
+    }
+    const due = load<u64>(apic, P_DEADLINE) - load<u64>(TIME);
+    let most = <u64>left < due ? left : <i64>due;
+    if (load<i32>(HALTED) == 1) {
+      store<u64>(TIME, load<u64>(TIME) + <u64>most);
+      left -= most;
+      if (left <= 0) store<u32>(EXIT, Exit.Halt);
+      continue;
+    }
+    if (shadowed) most = 1;
+    const trapped = (load<u64>(EFL) & TF) != 0;
+    if (trapped) most = 1;
+    left -= chunk(most);
+    const soft = takeSoftware();
+    if (load<i32>(FAULT) >= 0) {
+      const v = load<i32>(FAULT);
+      deliver(v, load<i32>(FAULT_CODE), HARDWARE, load<u64>(RIP));
+      store<u64>(TIME, load<u64>(TIME) + 1);
+      left--;
+      continue;
+    }
+    if (soft >= 0) {
+      deliver(soft, 0, SOFTWARE, load<u64>(RIP));
+      store<u64>(TIME, load<u64>(TIME) + 1);
+      left--;
+      continue;
+    }
+    if (trapped && load<u32>(EXIT) != Exit.Stop) {
+      store<u64>(DR0 + 48, load<u64>(DR0 + 48) | 0x4000);
+      deliver(Vector.DB, 0, HARDWARE, load<u64>(RIP));
+    }
+    if (load<u32>(EXIT)) break;
+  }
+  return n - left;
+}

@@ -1,0 +1,100 @@
+// String instructions, one element at a time with all registers up to date, so that a fault in the middle of a REP
+// leaves a state from which the same instruction goes on. One REP counts as one instruction.
+// SDM Vol. 2: "REP/REPE/REPZ/REPNE/REPNZ", "MOVS", "STOS", "LODS", "SCAS", "CMPS".
+// DIFFERS: an interrupt is taken after a whole REP, not between its iterations.
+
+import {
+  DF, EFL, MISC_ADDR32, MISC_REP, MISC_REPNE, RAX, RCX, RDI, RSI, U_MISC, U_SEG,
+} from "./abi";
+import { Cmp } from "./alu";
+import { zero } from "./flags";
+import { put, reach } from "./mmu";
+import { the } from "./state";
+
+function step<T>(): i64 {
+  return load<u32>(EFL) & DF ? -(<i64>sizeof<T>()) : <i64>sizeof<T>();
+}
+
+function address(r: usize, up: usize): u64 {
+  return load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>load<u32>(r) : load<u64>(r);
+}
+
+function advance(r: usize, up: usize, by: i64): void {
+  const v = load<i64>(r) + by;
+  store<u64>(r, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64><u32>v : <u64>v);
+}
+
+function source<T>(up: usize): usize {
+  return reach<T>(address(RSI, up) + load<u64>(load<u16>(up, U_SEG)), 0);
+}
+
+@unmanaged export class Movs {
+  compares(): bool { return false; }
+  do<T>(up: usize): bool {
+    const s = source<T>(up);
+    if (!s) return false;
+    const v = load<T>(s);
+    const d = reach<T>(address(RDI, up), 1);
+    if (!d) return false;
+    put<T>(d, v);
+    advance(RSI, up, step<T>());
+    advance(RDI, up, step<T>());
+    return true;
+  }
+}
+@unmanaged export class Stos {
+  compares(): bool { return false; }
+  do<T>(up: usize): bool {
+    const d = reach<T>(address(RDI, up), 1);
+    if (!d) return false;
+    put<T>(d, load<T>(RAX));
+    advance(RDI, up, step<T>());
+    return true;
+  }
+}
+@unmanaged export class Lods {
+  compares(): bool { return false; }
+  do<T>(up: usize): bool {
+    const s = source<T>(up);
+    if (!s) return false;
+    if (sizeof<T>() == 4) store<u64>(RAX, <u64>load<u32>(s));
+    else store<T>(RAX, load<T>(s));
+    advance(RSI, up, step<T>());
+    return true;
+  }
+}
+@unmanaged export class Scas {
+  compares(): bool { return true; }
+  do<T>(up: usize): bool {
+    const d = reach<T>(address(RDI, up), 0);
+    if (!d) return false;
+    the<Cmp>().do<T>(<i64>load<T>(RAX), <i64>load<T>(d));
+    advance(RDI, up, step<T>());
+    return true;
+  }
+}
+@unmanaged export class Cmps {
+  compares(): bool { return true; }
+  do<T>(up: usize): bool {
+    const s = source<T>(up);
+    if (!s) return false;
+    const a = <i64>load<T>(s);
+    const d = reach<T>(address(RDI, up), 0);
+    if (!d) return false;
+    the<Cmp>().do<T>(a, <i64>load<T>(d));
+    advance(RSI, up, step<T>());
+    advance(RDI, up, step<T>());
+    return true;
+  }
+}
+
+export function stringOp<F, T>(up: usize): bool {
+  const m = load<u8>(up, U_MISC);
+  if (!(m & (MISC_REP | MISC_REPNE))) return the<F>().do<T>(up);
+  while (address(RCX, up)) {
+    if (!the<F>().do<T>(up)) return false;
+    advance(RCX, up, -1);
+    if (the<F>().compares() && zero() == i32((m & MISC_REPNE) != 0)) break;
+  }
+  return true;
+}

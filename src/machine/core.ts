@@ -1,0 +1,85 @@
+// The seam to the wasm core: instantiation, typed access to its memory, and its exported functions under their names.
+// The only file that casts what WebAssembly hands out. Everything above it speaks of vCPUs and addresses.
+import { ARENA_END } from "../../assembly/abi.ts";
+import { packIsa } from "../isa/index.ts";
+
+/** What the core exports, with wasm's own types: i64 is bigint, i32 and addresses are number. */
+export interface CoreExports {
+  reset(nrVcpus: number): void;
+  activate(vcpu: number): void;
+  run(n: bigint): bigint;
+  refresh(): void;
+  peekPa(va: bigint): bigint;
+  hostWrite(pa: bigint, from: number, n: number): void;
+  watchChanged(lo: bigint, hi: bigint): void;
+  flushCode(): void;
+  snapBase(): void;
+  snapBack(): void;
+  snapPage(page: number, from: number): void;
+  restored(): void;
+  touch(p: number): void;
+  hash(seed: bigint, from: number, bytes: number): bigint;
+  untilTimer(): bigint;
+  arithmetic(): number;
+  setArithmetic(flags: number): void;
+}
+
+/** Scratch bytes for hostWrite and snapPage: one page, above the bounce buffers. */
+export const HOST_PAGE = 0xd000;
+
+export class Core {
+  readonly exports: CoreExports;
+  readonly #memory: WebAssembly.Memory;
+  #bytes: Uint8Array;
+  #view: DataView;
+
+  /** `bytes` is the size of the wasm memory that the machine needs from the start. */
+  constructor(module: WebAssembly.Module, bytes: number) {
+    const pages = Math.ceil(Math.max(bytes, ARENA_END) / 65536);
+    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+    const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory, abort } });
+    this.exports = instance.exports as unknown as CoreExports;
+    this.#bytes = new Uint8Array(this.#memory.buffer);
+    this.#view = new DataView(this.#memory.buffer);
+    for (const p of packIsa().patches) this.#bytes.set(p.bytes, p.at);
+  }
+
+  /** The memory as bytes; valid until the next call into the core. */
+  bytes(): Uint8Array {
+    if (this.#bytes.buffer !== this.#memory.buffer) {
+      this.#bytes = new Uint8Array(this.#memory.buffer);
+      this.#view = new DataView(this.#memory.buffer);
+    }
+    return this.#bytes;
+  }
+
+  view(): DataView {
+    this.bytes();
+    return this.#view;
+  }
+
+  u32(at: number): number {
+    return this.view().getUint32(at, true);
+  }
+
+  setU32(at: number, v: number): void {
+    this.view().setUint32(at, v, true);
+  }
+
+  u64(at: number): bigint {
+    return this.view().getBigUint64(at, true);
+  }
+
+  setU64(at: number, v: bigint): void {
+    this.view().setBigUint64(at, BigInt.asUintN(64, v), true);
+  }
+
+  /** Byte length of the wasm memory now. */
+  get size(): number {
+    return this.#memory.buffer.byteLength;
+  }
+}
+
+function abort(): never {
+  throw new Error("machine: the core reached a place that it calls impossible");
+}
