@@ -139,7 +139,8 @@ export function mov<D, S, T>(up: usize): bool {
 export function movzx<D, S, T, U>(up: usize): bool {
   const s = the<S>().at<U>(up, 0);
   if (the<S>().mem() && !s) return false;
-  const v = the<S>().get<U>(up, s) & ((<i64>1 << (sizeof<U>() * 8)) - 1);
+  const w: i32 = sizeof<U>() * 8;
+  const v = the<S>().get<U>(up, s) & ((i64(1) << w) - 1);
   the<D>().put<T>(the<D>().at<T>(up, 1), v);
   return true;
 }

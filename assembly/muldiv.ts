@@ -44,7 +44,8 @@ function setPair<T>(lo: i64, hi: i64): void {
       lazy(Cc.Shift, a * b, over, over);
       return;
     }
-    const mask = (<i64>1 << (sizeof<T>() * 8)) - 1;
+    const w: i32 = sizeof<T>() * 8;
+    const mask = (i64(1) << w) - 1;
     const p = (a & mask) * (b & mask);
     const hi = (p >> (sizeof<T>() * 8)) & mask;
     setPair<T>(p, hi);
@@ -131,9 +132,10 @@ function divide(hi: u64, lo: u64, d: u64): void {
       setPair<T>(<i64>quotient, <i64>remainder);
       return true;
     }
-    const mask = (<u64>1 << (sizeof<T>() * 8)) - 1;
+    const w: i32 = sizeof<T>() * 8;
+    const mask = (u64(1) << w) - 1;
     const a =
-      sizeof<T>() == 1 ? <u64>load<u16>(RAX) : ((load<u64>(RDX) & mask) << (sizeof<T>() * 8)) | (load<u64>(RAX) & mask);
+      sizeof<T>() == 1 ? <u64>load<u16>(RAX) : ((load<u64>(RDX) & mask) << w) | (load<u64>(RAX) & mask);
     const d = <u64>b & mask;
     if (a / d > mask) return fault(Vector.DE, 0);
     setPair<T>(<i64>(a / d), <i64>(a % d));
@@ -159,7 +161,8 @@ function divide(hi: u64, lo: u64, d: u64): void {
       setPair<T>(<i64>(down ? ~quotient + 1 : quotient), <i64>(negative ? ~remainder + 1 : remainder));
       return true;
     }
-    const mask = (<i64>1 << (sizeof<T>() * 8)) - 1;
+    const w: i32 = sizeof<T>() * 8;
+    const mask = (i64(1) << w) - 1;
     let a: i64;
     if (sizeof<T>() == 1) a = <i64>load<i16>(RAX);
     else if (sizeof<T>() == 2) a = <i64><i32>((load<u32>(RDX) << 16) | <u32>load<u16>(RAX));

@@ -20,7 +20,8 @@ function bits<T>(): i32 {
 
 /** The value as an unsigned number of its width. */
 function unsigned<T>(v: i64): u64 {
-  return sizeof<T>() == 8 ? <u64>v : <u64>v & ((<u64>1 << (sizeof<T>() * 8)) - 1);
+  const w: i32 = sizeof<T>() * 8;
+  return w == 64 ? <u64>v : <u64>v & ((u64(1) << w) - 1);
 }
 
 function setCfOf(cf: i32, ov: i32): void {
@@ -63,11 +64,12 @@ function setCfOf(cf: i32, ov: i32): void {
 }
 @unmanaged export class Ror {
   do<T>(a: i64, n: i32): i64 {
-    const m = n & (bits<T>() - 1);
+    const w = bits<T>();
+    const m = n & (w - 1);
     const u = unsigned<T>(a);
-    const r = m ? <i64><T>((u >> m) | (u << (bits<T>() - m))) : a;
+    const r = m ? <i64><T>((u >> m) | (u << (w - m))) : a;
     const cf = <i32>((r >> 63) & 1);
-    setCfOf(cf, cf ^ (<i32>(unsigned<T>(r) >> (bits<T>() - 2)) & 1));
+    setCfOf(cf, cf ^ (<i32>(unsigned<T>(r) >> (w - 2)) & 1));
     return r;
   }
 }
@@ -89,17 +91,18 @@ function setCfOf(cf: i32, ov: i32): void {
 }
 @unmanaged export class Rcr {
   do<T>(a: i64, n: i32): i64 {
-    const m = n % (bits<T>() + 1);
+    const w = bits<T>();
+    const m = n % (w + 1);
     const u = unsigned<T>(a);
     const c = <u64>carry();
     if (!m) {
-      setCfOf(<i32>c, <i32>((a >> 63) & 1) ^ (<i32>(u >> (bits<T>() - 2)) & 1));
+      setCfOf(<i32>c, <i32>((a >> 63) & 1) ^ (<i32>(u >> (w - 2)) & 1));
       return a;
     }
-    const high = m > 1 ? u << (bits<T>() + 1 - m) : 0;
-    const r = <i64><T>((m < 64 ? u >> m : 0) | (c << (bits<T>() - m)) | high);
+    const high = m > 1 ? u << (w + 1 - m) : 0;
+    const r = <i64><T>((m < 64 ? u >> m : 0) | (c << (w - m)) | high);
     const cf = <i32>(u >> (m - 1)) & 1;
-    setCfOf(cf, <i32>((r >> 63) & 1) ^ (<i32>(unsigned<T>(r) >> (bits<T>() - 2)) & 1));
+    setCfOf(cf, <i32>((r >> 63) & 1) ^ (<i32>(unsigned<T>(r) >> (w - 2)) & 1));
     return r;
   }
 }
@@ -133,16 +136,17 @@ export function shift<F, D, S, T>(up: usize): bool {
 }
 @unmanaged export class Shrd {
   do<T>(a: i64, b: i64, n: i32): i64 {
+    const w = bits<T>();
     const ua = unsigned<T>(a);
     const ub = unsigned<T>(b);
     let r: i64;
     let cf: i32;
-    if (n <= bits<T>()) {
-      r = <i64><T>((ua >> n) | (ub << (bits<T>() - n)));
+    if (n <= w) {
+      r = <i64><T>((ua >> n) | (ub << (w - n)));
       cf = <i32>(ua >> (n - 1)) & 1;
     } else {
-      r = <i64><T>((ub >> (n - bits<T>())) | (ua << (2 * bits<T>() - n)));
-      cf = <i32>(ub >> (n - bits<T>() - 1)) & 1;
+      r = <i64><T>((ub >> (n - w)) | (ua << (2 * w - n)));
+      cf = <i32>(ub >> (n - w - 1)) & 1;
     }
     lazy(Cc.Shift, r, cf, i32((r ^ a) < 0));
     return r;
