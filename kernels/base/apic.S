@@ -52,6 +52,7 @@ SYM_FUNC_END \name
 
 DEFINE_IDTENTRY_SYSVEC sysvec_apic_timer_interrupt, __sysvec_apic_timer_interrupt
 DEFINE_IDTENTRY_SYSVEC sysvec_call_function, __sysvec_call_function
+DEFINE_IDTENTRY_SYSVEC sysvec_hypervisor_callback, __sysvec_hypervisor_callback
 
 # DEFINE_IDTENTRY_SYSVEC_SIMPLE: stays on the stack it came on.
 C_FUNC_START_NOTRACE sysvec_reschedule_ipi
@@ -90,6 +91,16 @@ C_FUNC_START __sysvec_call_function
 	FRAME_END
 	ret
 SYM_FUNC_END __sysvec_call_function
+
+# The host has a request for patchd, as a device would have: it comes between any two instructions.
+C_FUNC_START __sysvec_hypervisor_callback
+	WRMSR_IMM APIC_EOI, 0
+	incq	%gs:irq_count
+	movq	patchd_task(%rip), %rdi
+	call	wake_up_process
+	FRAME_END
+	ret
+SYM_FUNC_END __sysvec_hypervisor_callback
 
 # preempt_fold_need_resched()
 C_FUNC_START scheduler_ipi

@@ -115,6 +115,7 @@ SYM_CODE_END \asmsym
 	idtentry_sysvec LOCAL_TIMER_VECTOR, sysvec_apic_timer_interrupt
 	idtentry_sysvec CALL_FUNCTION_VECTOR, sysvec_call_function
 	idtentry_sysvec RESCHEDULE_VECTOR, sysvec_reschedule_ipi
+	idtentry_sysvec HYPERVISOR_CALLBACK_VECTOR, sysvec_hypervisor_callback
 	idtentry_sysvec SPURIOUS_APIC_VECTOR, sysvec_spurious_apic_interrupt
 
 SYM_CODE_START error_return

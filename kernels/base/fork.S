@@ -51,7 +51,7 @@ C_FUNC_START copy_process
 	movl	KARGS_flags(%r12), %eax
 	andl	$PF_KTHREAD, %eax
 	movl	%eax, TASK_flags(%rbx)
-	movl	$120, TASK_prio(%rbx)
+	movl	$DEFAULT_PRIO, TASK_prio(%rbx)
 	movl	$SCHED_SLICE, TASK_time_slice(%rbx)
 	movq	$do_no_restart_syscall, TASK_restart_fn(%rbx)
 	movl	$KLP_TRANSITION_IDLE, TASK_patch_state(%rbx)

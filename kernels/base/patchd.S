@@ -52,6 +52,7 @@ C_FUNC_START_NOTRACE patchd_init
 	movq	$.Lpatchd_name, %rdx
 	call	kthread_run
 	movq	%rax, patchd_task(%rip)
+	movl	$RT_PRIO, TASK_prio(%rax)	/* a request is served at once */
 	FRAME_END
 	ret
 SYM_FUNC_END patchd_init

@@ -56,7 +56,7 @@ C_FUNC_START copy_thread
 	leaq	1(%rdx), %rax				/* encode_frame_pointer(childregs) */
 	movq	%rax, ITF_bp(%r9)
 	movq	$ret_from_fork_asm, ITF_ret_addr(%r9)
-	TRUE_FRAME 9, ITF_ret_addr
+	NEW_STACK 9, ITF_ret_addr
 	movq	$0, ITF_r15(%r9)
 	movq	$0, ITF_r14(%r9)
 	movq	$0, ITF_r13(%r9)

@@ -3,7 +3,7 @@
 # interrupts off; the lock is taken by prev and released by next (finish_task_switch).
 # Every switch happens at a preempt_count of exactly 2: preempt_disable() and rq->lock.
 # DIFFERS: one round-robin queue per CPU below the cpu_stopper; tasks never migrate; a wake-up
-# preempts only the idle task (and a cpu_stopper everybody).
+# preempts only a task of lower priority: the idle task, or anybody for patchd and a cpu_stopper.
 
 	.include "kernel.inc"
 
@@ -38,8 +38,11 @@ C_FUNC_START enqueue_task
 	movl	$1, TASK_on_rq(%rsi)
 	cmpq	%rsi, RQ_stop(%rdi)
 	je	1f
-	addq	$TASK_run_list, %rsi
 	leaq	RQ_queue(%rdi), %rax
+	cmpl	$DEFAULT_PRIO, TASK_prio(%rsi)
+	jae	2f
+	movq	(%rax), %rax			/* before everybody */
+2:	addq	$TASK_run_list, %rsi
 	LIST_ADD_TAIL %rsi, %rax, %rdx
 	incl	RQ_nr_running(%rdi)
 1:	FRAME_END
@@ -60,12 +63,11 @@ SYM_FUNC_END dequeue_task
 # rdi: rq, rsi: the task that was woken.
 C_FUNC_START wakeup_preempt
 	movq	RQ_curr(%rdi), %rax
-	cmpq	RQ_idle(%rdi), %rax
-	je	1f
-	cmpq	RQ_stop(%rdi), %rsi
-	jne	2f
-1:	call	resched_curr
-2:	FRAME_END
+	movl	TASK_prio(%rsi), %edx
+	cmpl	TASK_prio(%rax), %edx
+	jae	1f
+	call	resched_curr
+1:	FRAME_END
 	ret
 SYM_FUNC_END wakeup_preempt
 

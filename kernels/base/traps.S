@@ -206,6 +206,7 @@ idt_data:
 	IDT_ENTRY LOCAL_TIMER_VECTOR, asm_sysvec_apic_timer_interrupt
 	IDT_ENTRY CALL_FUNCTION_VECTOR, asm_sysvec_call_function
 	IDT_ENTRY RESCHEDULE_VECTOR, asm_sysvec_reschedule_ipi
+	IDT_ENTRY HYPERVISOR_CALLBACK_VECTOR, asm_sysvec_hypervisor_callback
 	IDT_ENTRY SPURIOUS_APIC_VECTOR, asm_sysvec_spurious_apic_interrupt
 idt_data_end:
 .Lstr_int3:

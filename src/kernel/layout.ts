@@ -82,7 +82,7 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["kthread_fn", 8],
   ["kthread_data", 8],
   ["parked", 4],              // 1: acknowledged kthread_park
-  ["prio", 4],                // 0: cpu_stopper, 120: everybody else
+  ["prio", 4],                // 0: cpu_stopper, RT_PRIO: patchd, 120: everybody else, 140: idle
   ["timer_expires", 8],       // schedule_timeout's timer, in jiffies
   ["timer_next", 8],          // next in the CPU's timer_base
   ["timer_pending", 8],
@@ -267,6 +267,7 @@ export const CONSTANTS = {
   IRQ_STACK_SIZE: 16384,
   EXCEPTION_STKSZ: 4096,
   SCHED_SLICE: 1,             // ticks that a task runs before the next of its CPU
+  RT_PRIO: 50, DEFAULT_PRIO: 120,
   PF_IDLE: 0x2, PF_EXITING: 0x4, PF_KTHREAD: 0x200000,
   KTHREAD_IS_PER_CPU: 0, KTHREAD_SHOULD_STOP: 1, KTHREAD_SHOULD_PARK: 2,
   KLP_TRANSITION_IDLE: -1, KLP_TRANSITION_UNPATCHED: 0, KLP_TRANSITION_PATCHED: 1,
@@ -278,7 +279,7 @@ export const CONSTANTS = {
   __KERNEL_CS: 0x10, __KERNEL_DS: 0x18, __USER32_CS: 0x23, __USER_DS: 0x2b, __USER_CS: 0x33, GDT_TSS: 0x40,
   X86_TRAP_DE: 0, X86_TRAP_DB: 1, X86_TRAP_NMI: 2, X86_TRAP_BP: 3, X86_TRAP_UD: 6, X86_TRAP_DF: 8,
   X86_TRAP_TS: 10, X86_TRAP_NP: 11, X86_TRAP_SS: 12, X86_TRAP_GP: 13, X86_TRAP_PF: 14, X86_TRAP_AC: 17, X86_TRAP_CP: 21,
-  LOCAL_TIMER_VECTOR: 0xec, CALL_FUNCTION_VECTOR: 0xfc, RESCHEDULE_VECTOR: 0xfd, SPURIOUS_APIC_VECTOR: 0xff,
+  LOCAL_TIMER_VECTOR: 0xec, HYPERVISOR_CALLBACK_VECTOR: 0xf3, CALL_FUNCTION_VECTOR: 0xfc, RESCHEDULE_VECTOR: 0xfd, SPURIOUS_APIC_VECTOR: 0xff,
   IST_INDEX_DF: 1, IST_INDEX_NMI: 2,
   X86_EFLAGS_TF: 0x100, X86_EFLAGS_IF: 0x200, X86_EFLAGS_DF: 0x400, X86_EFLAGS_RF: 0x10000,
   PREEMPT_OFFSET: 1, HARDIRQ_OFFSET: 0x10000, NMI_OFFSET: 0x100000, PREEMPT_NEED_RESCHED: 0x80000000,

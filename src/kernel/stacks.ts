@@ -17,6 +17,8 @@ export interface DeclaredFrame {
   readonly va: bigint;
   readonly reg: number;
   readonly offset: number;
+  /** The stack was given out anew: whatever was on it is gone. */
+  readonly fresh: boolean;
 }
 
 /** Reads the image's own bytes at a virtual address, zero where it has none. */
@@ -56,7 +58,8 @@ export function declaredFrames(image: Image): readonly DeclaredFrame[] {
   const read = readImage(image);
   return [...entries(image, "quiesce_frames", 16)].map((va) => ({
     va: readUint(read, va, 8),
-    reg: Number(readUint(read, va + 8n, 4)),
+    reg: Number(readUint(read, va + 8n, 4)) & 0xf,
+    fresh: (Number(readUint(read, va + 8n, 4)) & 0x100) !== 0,
     offset: Number(readUint(read, va + 12n, 4)) | 0,
   }));
 }

@@ -14,3 +14,21 @@ export {
   type WatchSpec,
 } from "./machine.ts";
 export type { Snapshot } from "./snapshot.ts";
+export { boot, NOP5, type BootConfig, type StoredFrame } from "./boot.ts";
+export {
+  DEFAULT_SLICE,
+  Scheduler,
+  seededSchedule,
+  type Cursor,
+  type Schedule,
+  type Slice,
+  type StopReason,
+} from "./schedule.ts";
+export {
+  runnerOf,
+  trueStack,
+  trueStackOf,
+  type TruthFrame,
+  type TruthKind,
+  type TruthStack,
+} from "./truth.ts";

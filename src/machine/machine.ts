@@ -43,6 +43,7 @@ import {
   NR_STACK_AREAS,
   NR_TRACKED,
   NR_WATCHES,
+  P_IRR,
   P_SENT,
   RAM,
   RAM_SIZE,
@@ -289,6 +290,12 @@ export class Machine {
     return t === 0xffffffffffffffffn ? undefined : Number(t);
   }
 
+  /** An external interrupt for a vCPU's local APIC, as a device raises it. */
+  interrupt(vcpu: number, vector: number): void {
+    const at = APIC + vcpu * APIC_SIZE + P_IRR + (vector >> 6) * 8;
+    this.core.setU64(at, this.core.u64(at) | (1n << BigInt(vector & 63)));
+  }
+
   /** IPIs that a vCPU's APIC has sent. */
   ipisSent(vcpu: number): number {
     return Number(this.core.u64(APIC + vcpu * APIC_SIZE + P_SENT));
@@ -325,11 +332,12 @@ export class Machine {
   /** Reads guest memory through the page tables of `vcpu`. Throws UnmappedError. */
   read(va: bigint, n: number, vcpu = 0): Uint8Array {
     const out = new Uint8Array(n);
-    for (let i = 0; i < n; ) {
+    for (let i = 0; i < n;) {
       const at = BigInt.asUintN(64, va + BigInt(i));
       const room = Math.min(n - i, 4096 - Number(at & 4095n));
       const pa = this.translate(at, vcpu);
-      if (pa === undefined || pa + BigInt(room) > this.core.u64(RAM_SIZE)) throw new UnmappedError(at);
+      if (pa === undefined || pa + BigInt(room) > this.core.u64(RAM_SIZE))
+        throw new UnmappedError(at);
       out.set(this.core.bytes().subarray(RAM + Number(pa), RAM + Number(pa) + room), i);
       i += room;
     }
@@ -338,7 +346,7 @@ export class Machine {
 
   /** Writes through the page tables without regard to rights, as text_poke's alias mapping lets the kernel do. */
   write(va: bigint, bytes: Uint8Array, vcpu = 0): void {
-    for (let i = 0; i < bytes.length; ) {
+    for (let i = 0; i < bytes.length;) {
       const at = BigInt.asUintN(64, va + BigInt(i));
       const room = Math.min(bytes.length - i, 4096 - Number(at & 4095n));
       const pa = this.translate(at, vcpu);
@@ -393,7 +401,10 @@ export class Machine {
     const at = WATCH + handle * WATCH_SIZE;
     const c = this.core;
     c.setU32(at + W_KIND, 0);
-    c.exports.watchChanged(BigInt.asIntN(64, c.u64(at + W_LO)), BigInt.asIntN(64, c.u64(at + W_HI)));
+    c.exports.watchChanged(
+      BigInt.asIntN(64, c.u64(at + W_LO)),
+      BigInt.asIntN(64, c.u64(at + W_HI)),
+    );
   }
 
   /** Takes the log records that have come together and empties the buffer. */

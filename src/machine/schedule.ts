@@ -1,0 +1,128 @@
+// Who runs next and for how long: the interleaving of the vCPUs, as data. The vCPU that is furthest behind in virtual
+// time goes next, for a seeded number of units, so that clocks stay together; or an explicit list of slices says it.
+// A cursor is the position in a schedule; it is plain data, so that a snapshot can hold it.
+import { xoroshiro128plus, xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import type { Machine, RunOutcome } from "./machine.ts";
+
+/** One turn: a vCPU and its units of virtual time. */
+export interface Slice {
+  readonly vcpu: number;
+  readonly units: number;
+}
+
+export interface Schedule {
+  readonly seed: number;
+  /** Units of a seeded slice, both ends included. */
+  readonly min: number;
+  readonly max: number;
+  /** Slices that come first; then the seeded ones go on. */
+  readonly slices: readonly Slice[];
+}
+
+export const DEFAULT_SLICE = { min: 20, max: 200 } as const;
+
+export function seededSchedule(seed: number, slices: readonly Slice[] = []): Schedule {
+  return { seed, ...DEFAULT_SLICE, slices };
+}
+
+/** Where a schedule stands. */
+export interface Cursor {
+  readonly next: number;
+  readonly vcpu: number;
+  readonly left: number;
+  readonly rng: readonly number[];
+}
+
+export type StopReason =
+  | { readonly kind: "insns" }
+  | { readonly kind: "idle" } // nothing can ever happen again
+  | { readonly kind: "exit"; readonly vcpu: number; readonly outcome: RunOutcome };
+
+export class Scheduler {
+  readonly machine: Machine;
+  readonly schedule: Schedule;
+  /** Slices handed out since recording was switched on. */
+  readonly recorded: Slice[] = [];
+  recording = false;
+  #rng;
+  #next = 0;
+  #vcpu = 0;
+  #left = 0;
+  #resting = 0;
+
+  constructor(machine: Machine, schedule: Schedule) {
+    this.machine = machine;
+    this.schedule = schedule;
+    this.#rng = xoroshiro128plus(schedule.seed);
+  }
+
+  cursor(): Cursor {
+    return { next: this.#next, vcpu: this.#vcpu, left: this.#left, rng: this.#rng.getState() };
+  }
+
+  seek(c: Cursor): void {
+    this.#next = c.next;
+    this.#vcpu = c.vcpu;
+    this.#left = c.left;
+    this.#rng = xoroshiro128plusFromState(c.rng);
+    this.#resting = 0;
+  }
+
+  #behind(): number {
+    let best = 0;
+    let least = this.machine.reg(0, "time");
+    for (let v = 1; v < this.machine.nrVcpus; v++) {
+      const t = this.machine.reg(v, "time");
+      if (t < least) {
+        least = t;
+        best = v;
+      }
+    }
+    return best;
+  }
+
+  #advance(): void {
+    const given = this.schedule.slices[this.#next];
+    if (given) {
+      this.#next++;
+      this.#vcpu = given.vcpu % this.machine.nrVcpus;
+      this.#left = given.units;
+    } else {
+      this.#vcpu = this.#behind();
+      this.#left = uniformInt(this.#rng, this.schedule.min, this.schedule.max);
+    }
+    if (this.recording) this.recorded.push({ vcpu: this.#vcpu, units: this.#left });
+  }
+
+  /**
+   * Runs until all vCPUs together have retired `until` instructions, a vCPU exits to the host, or nothing can happen
+   * any more. Where it stops it can go on, with the same result as if it had not stopped.
+   */
+  run(until: number): StopReason {
+    const m = this.machine;
+    for (;;) {
+      const missing = until - m.retired;
+      if (missing <= 0) return { kind: "insns" };
+      if (this.#left <= 0) this.#advance();
+      const before = m.retired;
+      const outcome = m.run(this.#vcpu, Math.min(this.#left, missing));
+      this.#left -= outcome.used;
+      if (outcome.exit === "halt" && m.retired === before) {
+        if (++this.#resting >= 2 * m.nrVcpus && !this.#wake()) return { kind: "idle" };
+      } else this.#resting = 0;
+      if (outcome.exit !== "none" && outcome.exit !== "halt") {
+        return { kind: "exit", vcpu: this.#vcpu, outcome };
+      }
+    }
+  }
+
+  /** Everybody has halted: time jumps to the next timer. False when there is none. */
+  #wake(): boolean {
+    this.#resting = 0;
+    const t = this.machine.untilTimer();
+    if (t === undefined || t === 0) return false;
+    for (let v = 0; v < this.machine.nrVcpus; v++) this.machine.charge(v, t);
+    return true;
+  }
+}

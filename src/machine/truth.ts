@@ -1,0 +1,198 @@
+// The truth about stacks, read out of the shadow that the core keeps: the return addresses that are really live on a
+// stack, running or not, whatever its memory says. No unwinder may import this; the checks compare against it.
+import {
+  A_END,
+  A_KIND,
+  A_META,
+  A_SHADOW,
+  A_SIZE,
+  A_START,
+  CPU,
+  FrameKind,
+  M_LEFT_RIP,
+  M_PARENT,
+  M_TOP,
+  NR_STACK_AREAS,
+  STACK_AREAS,
+  STACK_AREA_SIZE,
+  STACK_META_SIZE,
+  STK_META,
+  STK_TOP,
+  S_KIND,
+  S_LINK,
+  S_RET,
+} from "../../assembly/abi.ts";
+import type { Machine } from "./machine.ts";
+
+export type TruthKind = "call" | "interrupt" | "user" | "stored";
+
+/** A live return address: the slot that holds it, and where it returns to. */
+export interface TruthFrame {
+  readonly slot: bigint;
+  readonly ret: bigint;
+  readonly kind: TruthKind;
+}
+
+export interface TruthStack {
+  /** Innermost first. A frame of kind `user` is the boundary to user mode. */
+  readonly frames: readonly TruthFrame[];
+  /** The instruction that executes next on this stack: the vCPU's rip, or where the stack was left. */
+  readonly ip: bigint;
+  /** The vCPU that is on it, undefined when none is. */
+  readonly vcpu: number | undefined;
+}
+
+interface Area {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly size: bigint;
+  readonly percpu: boolean;
+  readonly shadow: number;
+  readonly meta: number;
+}
+
+const KINDS: Readonly<Record<number, TruthKind>> = {
+  [FrameKind.Call]: "call",
+  [FrameKind.Interrupt]: "interrupt",
+  [FrameKind.User]: "user",
+  [FrameKind.Stored]: "stored",
+};
+
+function areasOf(m: Machine): readonly Area[] {
+  const c = m.core;
+  return Array.from({ length: c.u32(NR_STACK_AREAS) }, (_, i) => {
+    const at = STACK_AREAS + i * STACK_AREA_SIZE;
+    return {
+      start: c.u64(at + A_START),
+      end: c.u64(at + A_END),
+      size: c.u64(at + A_SIZE),
+      percpu: c.u32(at + A_KIND) === 1,
+      shadow: c.u32(at + A_SHADOW),
+      meta: c.u32(at + A_META),
+    };
+  });
+}
+
+interface Stack {
+  readonly lo: bigint;
+  readonly shadow: number;
+  readonly meta: number;
+  readonly percpu: boolean;
+}
+
+function stackAt(areas: readonly Area[], va: bigint): Stack | undefined {
+  const a = areas.find((x) => va >= x.start && va < x.end);
+  if (!a) return undefined;
+  const i = (va - a.start) / a.size;
+  return {
+    lo: a.start + i * a.size,
+    shadow: a.shadow + Number(i * a.size) * 2,
+    meta: a.meta + Number(i) * STACK_META_SIZE,
+    percpu: a.percpu,
+  };
+}
+
+function stackOfMeta(areas: readonly Area[], meta: number): Stack | undefined {
+  for (const a of areas) {
+    const nr = Number((a.end - a.start) / a.size);
+    const i = (meta - a.meta) / STACK_META_SIZE;
+    if (meta >= a.meta && i < nr) return stackAt(areas, a.start + BigInt(i) * a.size);
+  }
+  return undefined;
+}
+
+/** The vCPU whose rsp is on the stack, with the number of its lowest live slot + 1. */
+function occupant(m: Machine, meta: number): { vcpu: number; top: number } | undefined {
+  for (let v = 0; v < m.nrVcpus; v++) {
+    const at = m.stateOf(v) - CPU;
+    if (m.core.u32(at + STK_META) === meta) return { vcpu: v, top: m.core.u32(at + STK_TOP) };
+  }
+  return undefined;
+}
+
+/**
+ * A slot that another store overwrote is no longer a return address (a retpoline's), unless it now holds a return
+ * trampoline that was registered: then the original address counts.
+ */
+function isLive(m: Machine, slot: bigint, ret: bigint, trampolines: ReadonlySet<bigint>): boolean {
+  const now = m.read64(slot);
+  return now === ret || trampolines.has(now);
+}
+
+function chain(
+  m: Machine,
+  s: Stack,
+  top: number,
+  trampolines: ReadonlySet<bigint>,
+): readonly TruthFrame[] {
+  const frames: TruthFrame[] = [];
+  for (let t = top; t !== 0;) {
+    const at = s.shadow + (t - 1) * 16;
+    const slot = s.lo + BigInt(t - 1) * 8n;
+    const ret = m.core.u64(at + S_RET);
+    if (isLive(m, slot, ret, trampolines)) {
+      frames.push({ slot, ret, kind: KINDS[m.core.u32(at + S_KIND)] ?? "call" });
+    }
+    t = m.core.u32(at + S_LINK);
+  }
+  return frames;
+}
+
+/**
+ * The true stack that holds `va`, with the stacks that it was entered from behind it when it is a per-CPU one.
+ *
+ * va           any address of the stack
+ * trampolines  addresses that replace return addresses (return_to_handler)
+ * returns      undefined when no stack is known there
+ */
+export function trueStack(
+  m: Machine,
+  va: bigint,
+  trampolines: ReadonlySet<bigint> = new Set(),
+): TruthStack | undefined {
+  const areas = areasOf(m);
+  const first = stackAt(areas, va);
+  if (!first) return undefined;
+  const on = occupant(m, first.meta);
+  const frames: TruthFrame[] = [];
+  const seen = new Set<number>();
+  for (let s: Stack | undefined = first; s && !seen.has(s.meta);) {
+    seen.add(s.meta);
+    const top = occupant(m, s.meta)?.top ?? m.core.u32(s.meta + M_TOP);
+    frames.push(...chain(m, s, top, trampolines));
+    if (!s.percpu || frames.at(-1)?.kind === "user") break;
+    s = stackOfMeta(areas, m.core.u32(s.meta + M_PARENT));
+  }
+  return {
+    frames,
+    ip: on ? m.reg(on.vcpu, "rip") : m.core.u64(first.meta + M_LEFT_RIP),
+    vcpu: on?.vcpu,
+  };
+}
+
+/** The true stack that a vCPU is on; undefined in user mode and on no known stack. */
+export function trueStackOf(
+  m: Machine,
+  vcpu: number,
+  trampolines: ReadonlySet<bigint> = new Set(),
+): TruthStack | undefined {
+  return m.reg(vcpu, "cpl") === 3n ? undefined : trueStack(m, m.reg(vcpu, "rsp") - 8n, trampolines);
+}
+
+/** The vCPU that stack `va` is reachable from through the per-CPU stacks on top of it: who runs the task it belongs to. */
+export function runnerOf(m: Machine, va: bigint): number | undefined {
+  const areas = areasOf(m);
+  const wanted = stackAt(areas, va)?.meta;
+  for (let v = 0; v < m.nrVcpus; v++) {
+    const seen = new Set<number>();
+    let meta = m.core.u32(m.stateOf(v) - CPU + STK_META);
+    while (meta !== 0 && !seen.has(meta)) {
+      if (meta === wanted) return v;
+      seen.add(meta);
+      const s = stackOfMeta(areas, meta);
+      if (!s?.percpu) break;
+      meta = m.core.u32(meta + M_PARENT);
+    }
+  }
+  return undefined;
+}
