@@ -179,7 +179,6 @@ export const B_BYTES = 24; // u16: bytes decoded from
 export const B_RECORDS = 26; // u16
 export const BLOCK_MAX_INSNS = 64;
 
-
 // A row of the instruction table, ROW_SIZE bytes.
 export const R_UOP = 0; // u16: first micro-op id of the row
 export const R_WIDTH = 2; // u8: Width

@@ -3,77 +3,105 @@
 // SDM Vol. 2, the Operation section of each instruction.
 
 import { CC_OP, CC_R, Cc, MISC_ADDR32, RAX, RDX, U_IMM, U_MISC, U_SEG, Vector } from "./abi";
-import { arithmetic, carry, lazy } from "./flags";
+import { arithmetic, carry, CondA, lazy } from "./flags";
 import { put, reach } from "./mmu";
+import { Memory, MemX, Operand } from "./operand";
 import { fault, the } from "./state";
 
-@unmanaged export class Add {
-  writes(): bool { return true; }
+@unmanaged
+export class Add {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
-    const r = <i64><T>(a + b);
+    const r = <i64>(<T>(a + b));
     lazy(Cc.Add, r, a, b);
     return r;
   }
 }
-@unmanaged export class Adc {
-  writes(): bool { return true; }
+@unmanaged
+export class Adc {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
     const c = carry();
-    const r = <i64><T>(a + b + c);
+    const r = <i64>(<T>(a + b + c));
     lazy(c ? Cc.Adc : Cc.Add, r, a, b);
     return r;
   }
 }
-@unmanaged export class Sub {
-  writes(): bool { return true; }
+@unmanaged
+export class Sub {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
-    const r = <i64><T>(a - b);
+    const r = <i64>(<T>(a - b));
     lazy(Cc.Sub, r, a, b);
     return r;
   }
 }
-@unmanaged export class Sbb {
-  writes(): bool { return true; }
+@unmanaged
+export class Sbb {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
     const c = carry();
-    const r = <i64><T>(a - b - c);
+    const r = <i64>(<T>(a - b - c));
     lazy(c ? Cc.Sbb : Cc.Sub, r, a, b);
     return r;
   }
 }
-@unmanaged export class Cmp {
-  writes(): bool { return false; }
+@unmanaged
+export class Cmp {
+  writes(): bool {
+    return false;
+  }
   do<T>(a: i64, b: i64): i64 {
-    lazy(Cc.Sub, <i64><T>(a - b), a, b);
+    lazy(Cc.Sub, <i64>(<T>(a - b)), a, b);
     return 0;
   }
 }
-@unmanaged export class And {
-  writes(): bool { return true; }
+@unmanaged
+export class And {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
     const r = a & b;
     lazy(Cc.Logic, r, 0, 0);
     return r;
   }
 }
-@unmanaged export class Or {
-  writes(): bool { return true; }
+@unmanaged
+export class Or {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
     const r = a | b;
     lazy(Cc.Logic, r, 0, 0);
     return r;
   }
 }
-@unmanaged export class Xor {
-  writes(): bool { return true; }
+@unmanaged
+export class Xor {
+  writes(): bool {
+    return true;
+  }
   do<T>(a: i64, b: i64): i64 {
     const r = a ^ b;
     lazy(Cc.Logic, r, 0, 0);
     return r;
   }
 }
-@unmanaged export class Test {
-  writes(): bool { return false; }
+@unmanaged
+export class Test {
+  writes(): bool {
+    return false;
+  }
   do<T>(a: i64, b: i64): i64 {
     lazy(Cc.Logic, a & b, 0, 0);
     return 0;
@@ -81,7 +109,7 @@ import { fault, the } from "./state";
 }
 
 /** Two operands, the first is written unless the operation only compares. */
-export function alu<F, D, S, T>(up: usize): bool {
+export function alu<F extends Add, D extends Operand, S extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, the<F>().writes() ? 1 : 0);
   if (the<D>().mem() && !d) return false;
   const s = the<S>().at<T>(up, 0);
@@ -92,41 +120,47 @@ export function alu<F, D, S, T>(up: usize): bool {
   return true;
 }
 
-@unmanaged export class Inc {
+@unmanaged
+export class Inc {
   do<T>(a: i64): i64 {
     const c = carry();
-    const r = <i64><T>(a + 1);
+    const r = <i64>(<T>(a + 1));
     lazy(Cc.Inc, r, a, c);
     return r;
   }
 }
-@unmanaged export class Dec {
+@unmanaged
+export class Dec {
   do<T>(a: i64): i64 {
     const c = carry();
-    const r = <i64><T>(a - 1);
+    const r = <i64>(<T>(a - 1));
     lazy(Cc.Dec, r, a, c);
     return r;
   }
 }
-@unmanaged export class Neg {
+@unmanaged
+export class Neg {
   do<T>(a: i64): i64 {
-    const r = <i64><T>-a;
+    const r = <i64>(<T>-a);
     lazy(Cc.Sub, r, 0, a);
     return r;
   }
 }
-@unmanaged export class Not {
-  do<T>(a: i64): i64 { return ~a; }
+@unmanaged
+export class Not {
+  do<T>(a: i64): i64 {
+    return ~a;
+  }
 }
 
-export function unary<F, D, T>(up: usize): bool {
+export function unary<F extends Inc, D extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   the<D>().put<T>(d, the<F>().do<T>(the<D>().get<T>(up, d)));
   return true;
 }
 
-export function mov<D, S, T>(up: usize): bool {
+export function mov<D extends Operand, S extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   const s = the<S>().at<T>(up, 0);
@@ -136,7 +170,7 @@ export function mov<D, S, T>(up: usize): bool {
 }
 
 /** Zero-extends a U into a T. */
-export function movzx<D, S, T, U>(up: usize): bool {
+export function movzx<D extends Operand, S extends Operand, T, U>(up: usize): bool {
   const s = the<S>().at<U>(up, 0);
   if (the<S>().mem() && !s) return false;
   const w: i32 = sizeof<U>() * 8;
@@ -145,19 +179,19 @@ export function movzx<D, S, T, U>(up: usize): bool {
   return true;
 }
 
-export function movsx<D, S, T, U>(up: usize): bool {
+export function movsx<D extends Operand, S extends Operand, T, U>(up: usize): bool {
   const s = the<S>().at<U>(up, 0);
   if (the<S>().mem() && !s) return false;
   the<D>().put<T>(the<D>().at<T>(up, 1), the<S>().get<U>(up, s));
   return true;
 }
 
-export function lea<D, S, T>(up: usize): bool {
+export function lea<D extends Operand, S extends MemX, T>(up: usize): bool {
   the<D>().put<T>(the<D>().at<T>(up, 1), <i64>the<S>().offset(up));
   return true;
 }
 
-export function xchg<D, S, T>(up: usize): bool {
+export function xchg<D extends Operand, S extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   const s = the<S>().at<T>(up, 1);
@@ -168,7 +202,7 @@ export function xchg<D, S, T>(up: usize): bool {
   return true;
 }
 
-export function xadd<D, S, T>(up: usize): bool {
+export function xadd<D extends Operand, S extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   const s = the<S>().at<T>(up, 1);
@@ -179,7 +213,7 @@ export function xadd<D, S, T>(up: usize): bool {
   return true;
 }
 
-export function cmpxchg<D, S, T>(up: usize): bool {
+export function cmpxchg<D extends Operand, S extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   const a = the<D>().get<T>(up, d);
@@ -190,14 +224,14 @@ export function cmpxchg<D, S, T>(up: usize): bool {
   } else {
     // A memory destination is written back; a 32-bit register destination keeps its upper half.
     if (the<D>().mem()) the<D>().put<T>(d, a);
-    if (sizeof<T>() == 4) store<u64>(RAX, <u64><u32>a);
+    if (sizeof<T>() == 4) store<u64>(RAX, <u64>(<u32>a));
     else store<T>(RAX, <T>a);
   }
   return true;
 }
 
 /** CMPXCHG8B (T = i32) and CMPXCHG16B (T = i64): edx:eax against memory, ecx:ebx into it. */
-export function cmpxchgPair<D, T>(up: usize): bool {
+export function cmpxchgPair<D extends Memory, T>(up: usize): bool {
   const va = the<D>().va(up);
   if (sizeof<T>() == 8 && va & 15) return fault(Vector.GP, 0);
   const half = sizeof<T>();
@@ -215,8 +249,8 @@ export function cmpxchgPair<D, T>(up: usize): bool {
   const second = reach<T>(va + half, 1);
   the<D>().put<T>(second, newHi);
   if (!equal) {
-    store<u64>(RAX, sizeof<T>() == 8 ? <u64>lo : <u64><u32>lo);
-    store<u64>(RDX, sizeof<T>() == 8 ? <u64>hi : <u64><u32>hi);
+    store<u64>(RAX, sizeof<T>() == 8 ? <u64>lo : <u64>(<u32>lo));
+    store<u64>(RDX, sizeof<T>() == 8 ? <u64>hi : <u64>(<u32>hi));
   }
   setZf(equal);
   return true;
@@ -235,7 +269,7 @@ export function rawFlags(): void {
   lazy(Cc.Raw, f, 0, 0);
 }
 
-export function cmov<F, D, S, T>(up: usize): bool {
+export function cmov<F extends CondA, D extends Operand, S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   const v = the<S>().get<T>(up, s);
@@ -245,7 +279,7 @@ export function cmov<F, D, S, T>(up: usize): bool {
   return true;
 }
 
-export function setcc<F, D, T>(up: usize): bool {
+export function setcc<F extends CondA, D extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   the<D>().put<T>(d, <i64>the<F>().test());
@@ -255,21 +289,21 @@ export function setcc<F, D, T>(up: usize): bool {
 /** CBW, CWDE, CDQE. */
 export function extendAcc<T>(up: usize): bool {
   if (sizeof<T>() == 2) store<i16>(RAX, <i16>load<i8>(RAX));
-  else if (sizeof<T>() == 4) store<u64>(RAX, <u64><u32><i32>load<i16>(RAX));
+  else if (sizeof<T>() == 4) store<u64>(RAX, <u64>(<u32>(<i32>load<i16>(RAX))));
   else store<i64>(RAX, <i64>load<i32>(RAX));
   return true;
 }
 
 /** CWD, CDQ, CQO. */
 export function extendPair<T>(up: usize): bool {
-  const s = <i64>load<T>(RAX) >> 63;
+  const s = (<i64>load<T>(RAX)) >> 63;
   if (sizeof<T>() == 2) store<i16>(RDX, <i16>s);
-  else if (sizeof<T>() == 4) store<u64>(RDX, <u64><u32>s);
+  else if (sizeof<T>() == 4) store<u64>(RDX, <u64>(<u32>s));
   else store<i64>(RDX, s);
   return true;
 }
 
-export function bswap<D, T>(up: usize): bool {
+export function bswap<D extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (sizeof<T>() == 8) store<u64>(d, bswap64(load<u64>(d)));
   else if (sizeof<T>() == 4) store<u64>(d, <u64>bswap32(load<u32>(d)));
@@ -282,11 +316,11 @@ function bswap32(v: u32): u32 {
 }
 
 function bswap64(v: u64): u64 {
-  return (<u64>bswap32(<u32>v) << 32) | <u64>bswap32(<u32>(v >> 32));
+  return ((<u64>bswap32(<u32>v)) << 32) | (<u64>bswap32(<u32>(v >> 32)));
 }
 
 /** MOVBE load and store. */
-export function movbe<D, S, T>(up: usize): bool {
+export function movbe<D extends Operand, S extends Operand, T>(up: usize): bool {
   const d = the<D>().at<T>(up, 1);
   if (the<D>().mem() && !d) return false;
   const s = the<S>().at<T>(up, 0);
@@ -324,7 +358,7 @@ export function storeOffset<T>(up: usize): bool {
 /** XLAT. */
 export function xlat(up: usize): bool {
   const va = load<u64>(RAX + 24) + <u64>load<u8>(RAX);
-  const at = load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64><u32>va : va;
+  const at = load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>va) : va;
   const p = reach<u8>(at + load<u64>(load<u16>(up, U_SEG)), 0);
   if (!p) return false;
   store<u8>(RAX, load<u8>(p));

@@ -3,8 +3,24 @@
 // DIFFERS: no xAPIC page, no logical destinations, no INIT and start-up IPIs; all vCPUs start with the machine.
 
 import {
-  APIC, APIC_SIZE, CURRENT, NR_VCPUS, P_ARMED, P_DEADLINE, P_DIVIDE, P_ICR, P_INITIAL, P_IRR, P_ISR, P_LVT_OTHER,
-  P_LVT_TIMER, P_NMI, P_SENT, P_SVR, P_TPR, P_TSC_DEADLINE,
+  APIC,
+  APIC_SIZE,
+  CURRENT,
+  NR_VCPUS,
+  P_ARMED,
+  P_DEADLINE,
+  P_DIVIDE,
+  P_ICR,
+  P_INITIAL,
+  P_IRR,
+  P_ISR,
+  P_LVT_OTHER,
+  P_LVT_TIMER,
+  P_NMI,
+  P_SENT,
+  P_SVR,
+  P_TPR,
+  P_TSC_DEADLINE,
 } from "./abi";
 
 export const NEVER: u64 = ~(<u64>0);
@@ -27,7 +43,7 @@ function highest(p: usize): i32 {
 function request(p: usize, vector: u32): void {
   if (vector < 16) return;
   const w = p + P_IRR + ((vector >> 6) << 3);
-  store<u64>(w, load<u64>(w) | (<u64>1 << (vector & 63)));
+  store<u64>(w, load<u64>(w) | ((<u64>1) << (vector & 63)));
 }
 
 /** The vector that this APIC would deliver now, or -1. */
@@ -44,7 +60,7 @@ export function pending(p: usize): i32 {
 /** Moves a vector from requested to in service. */
 export function accept(p: usize, vector: i32): void {
   const at = (vector >> 6) << 3;
-  const b = <u64>1 << (vector & 63);
+  const b = (<u64>1) << (vector & 63);
   store<u64>(p + P_IRR + at, load<u64>(p + P_IRR + at) & ~b);
   store<u64>(p + P_ISR + at, load<u64>(p + P_ISR + at) | b);
 }
@@ -53,13 +69,13 @@ export function eoi(p: usize): void {
   const v = highest(p + P_ISR);
   if (v < 0) return;
   const w = p + P_ISR + ((v >> 6) << 3);
-  store<u64>(w, load<u64>(w) & ~(<u64>1 << (v & 63)));
+  store<u64>(w, load<u64>(w) & ~((<u64>1) << (v & 63)));
 }
 
 function divisor(p: usize): u64 {
   const d = load<u32>(p, P_DIVIDE);
   const n = (d & 3) | ((d >> 1) & 4);
-  return n == 7 ? 1 : <u64>2 << n;
+  return n == 7 ? 1 : (<u64>2) << n;
 }
 
 /** The timer has reached its deadline at virtual time `now`. */
@@ -90,9 +106,9 @@ function current(p: usize, now: u64): u64 {
 
 /** An IPI as the ICR describes it. Delivery modes fixed and NMI. */
 function send(p: usize, icr: u64): void {
-  const vector = <u32>icr & 0xff;
+  const vector = (<u32>icr) & 0xff;
   const nmi = ((icr >> 8) & 7) == 4;
-  const shorthand = <u32>(icr >> 18) & 3;
+  const shorthand = (<u32>(icr >> 18)) & 3;
   const dest = <u32>(icr >> 32);
   const self = load<u32>(CURRENT);
   for (let i: u32 = 0; i < load<u32>(NR_VCPUS); i++) {
@@ -115,7 +131,7 @@ export function apicRead(n: u32, now: u64): u64 {
   if (n == 0x03) return 0x50014;
   if (n == 0x08) return <u64>load<u32>(p, P_TPR);
   if (n == 0x0a) return <u64>(load<u32>(p, P_TPR) & 0xf0);
-  if (n == 0x0d) return <u64>1 << load<u32>(CURRENT);
+  if (n == 0x0d) return (<u64>1) << load<u32>(CURRENT);
   if (n == 0x0f) return <u64>load<u32>(p, P_SVR);
   if (n >= 0x10 && n <= 0x17) return <u64>load<u32>(p + P_ISR + ((n - 0x10) << 2));
   if (n >= 0x18 && n <= 0x1f) return 0;
@@ -133,20 +149,20 @@ export function apicRead(n: u32, now: u64): u64 {
 /** Writes it; false for a register that cannot be written. */
 export function apicWrite(n: u32, v: u64, now: u64): bool {
   const p = apicOf(load<u32>(CURRENT));
-  if (n == 0x08) store<u32>(p, <u32>v & 0xff, P_TPR);
+  if (n == 0x08) store<u32>(p, (<u32>v) & 0xff, P_TPR);
   else if (n == 0x0b) eoi(p);
-  else if (n == 0x0f) store<u32>(p, <u32>v & 0x1ff, P_SVR);
+  else if (n == 0x0f) store<u32>(p, (<u32>v) & 0x1ff, P_SVR);
   else if (n == 0x28) return true;
   else if (n == 0x30) {
     store<u64>(p, v, P_ICR);
     send(p, v);
-  } else if (n == 0x32) store<u32>(p, <u32>v & 0x710ff, P_LVT_TIMER);
+  } else if (n == 0x32) store<u32>(p, (<u32>v) & 0x710ff, P_LVT_TIMER);
   else if (n >= 0x33 && n <= 0x37) store<u32>(p + P_LVT_OTHER + ((n - 0x33) << 2), <u32>v);
   else if (n == 0x38) {
     store<u32>(p, <u32>v, P_INITIAL);
     arm(p, now);
   } else if (n == 0x3e) {
-    store<u32>(p, <u32>v & 0xb, P_DIVIDE);
+    store<u32>(p, (<u32>v) & 0xb, P_DIVIDE);
     if (load<u64>(p, P_DEADLINE) != NEVER) arm(p, now);
   } else if (n == 0x3f) send(p, (v & 0xff) | 0x40000);
   else return false;

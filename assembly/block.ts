@@ -3,8 +3,27 @@
 // in the middle of it and every link to it fall back to a look-up. Code is tracked by 64-byte lines of a page.
 
 import {
-  ARENA, ARENA_END, ARENA_NEXT, BLOCK_HASH, BLOCK_HASH_ENTRIES, BLOCK_HEADER, B_BYTES, B_COUNT, B_HASH_NEXT, B_LIVE,
-  B_PA, B_PAGE_NEXT, B_RECORDS, CODE_EPOCH, CODE_LINES, MAX_TRACKED, NR_VCPUS, PAGE_BLOCKS, PAGE_CODE, UOP_SIZE, U_OP,
+  ARENA,
+  ARENA_END,
+  ARENA_NEXT,
+  BLOCK_HASH,
+  BLOCK_HASH_ENTRIES,
+  BLOCK_HEADER,
+  B_BYTES,
+  B_COUNT,
+  B_HASH_NEXT,
+  B_LIVE,
+  B_PA,
+  B_PAGE_NEXT,
+  B_RECORDS,
+  CODE_EPOCH,
+  CODE_LINES,
+  MAX_TRACKED,
+  NR_VCPUS,
+  PAGE_BLOCKS,
+  PAGE_CODE,
+  UOP_SIZE,
+  U_OP,
 } from "./abi";
 import { UOP_MOVED, UOP_STALE } from "./ids";
 import { flushJumps, flushWriteTlb } from "./mmu";
@@ -42,11 +61,11 @@ export function newBlock(): usize {
 }
 
 function markLines(pa: u64, bytes: u32): void {
-  const at = CODE_LINES + (<usize>(pa >> 12) << 3);
-  const first = (<u32>pa & 4095) >> 6;
-  const last = ((<u32>pa & 4095) + bytes - 1) >> 6;
+  const at = CODE_LINES + ((<usize>(pa >> 12)) << 3);
+  const first = ((<u32>pa) & 4095) >> 6;
+  const last = (((<u32>pa) & 4095) + bytes - 1) >> 6;
   let m = load<u64>(at);
-  for (let i = first; i <= last; i++) m |= <u64>1 << i;
+  for (let i = first; i <= last; i++) m |= (<u64>1) << i;
   store<u64>(at, m);
 }
 
@@ -90,7 +109,7 @@ function kill(b: usize): void {
 export function codeWritten(pa: u64, n: u32): void {
   const page = <usize>(pa >> 12);
   const at = CODE_LINES + (page << 3);
-  const lo = <u32>pa & 4095;
+  const lo = (<u32>pa) & 4095;
   const lines = load<u64>(at);
   const first = lo >> 6;
   const last = (lo + n - 1) >> 6;
@@ -99,7 +118,7 @@ export function codeWritten(pa: u64, n: u32): void {
   let b = load<u32>(p);
   let killed = false;
   while (b) {
-    const start = <u32>load<u64>(b, B_PA) & 4095;
+    const start = (<u32>load<u64>(b, B_PA)) & 4095;
     if (start < lo + n && lo < start + <u32>load<u16>(b, B_BYTES)) {
       kill(b);
       killed = true;

@@ -2,10 +2,27 @@
 // set (and the charge given back) for `run` to look up, or 0 with a fault. CALL records its frame in the shadow.
 
 import {
-  B_LIVE, JUMPS, JUMP_ENTRIES, RCX, RIP, RIP_PAGE, RSP, U_IMM, U_LEN, U_LINK, U_LINK2, U_MISC, U_OFF,
-  MISC_ADDR32, U_TARGET, FrameKind, Vector,
+  B_LIVE,
+  JUMPS,
+  JUMP_ENTRIES,
+  RCX,
+  RIP,
+  RIP_PAGE,
+  RSP,
+  U_IMM,
+  U_LEN,
+  U_LINK,
+  U_LINK2,
+  U_MISC,
+  U_OFF,
+  MISC_ADDR32,
+  U_TARGET,
+  FrameKind,
+  Vector,
 } from "./abi";
+import { CondA } from "./flags";
 import { put, reach } from "./mmu";
+import { Operand } from "./operand";
 import { record, rose } from "./shadow";
 import { fault, nextRip, the } from "./state";
 
@@ -19,7 +36,7 @@ export function takeLink(): usize {
 }
 
 function canonical(va: u64): bool {
-  return <u64>((<i64>va << 16) >> 16) == va;
+  return <u64>(((<i64>va) << 16) >> 16) == va;
 }
 
 /** A direct branch: through the link when it is there, else by look-up. */
@@ -33,7 +50,7 @@ function follow(up: usize, slot: usize, target: i64): usize {
 
 /** An indirect branch to a canonical address. */
 function jumpTo(va: u64): usize {
-  const j = <usize>load<u32>(JUMPS) + ((<usize>(va ^ (va >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+  const j = <usize>load<u32>(JUMPS) + (((<usize>(va ^ (va >> 12))) & (JUMP_ENTRIES - 1)) << 4);
   if (load<u64>(j) == va) {
     const b = load<u32>(j, 8);
     if (load<u32>(b, B_LIVE)) {
@@ -58,8 +75,10 @@ export function jmp(up: usize): usize {
   return follow(up, U_LINK, load<i64>(up, U_TARGET));
 }
 
-export function jcc<F>(up: usize): usize {
-  return the<F>().test() ? follow(up, U_LINK, load<i64>(up, U_TARGET)) : follow(up, U_LINK2, after(up));
+export function jcc<F extends CondA>(up: usize): usize {
+  return the<F>().test()
+    ? follow(up, U_LINK, load<i64>(up, U_TARGET))
+    : follow(up, U_LINK2, after(up));
 }
 
 function counter(up: usize): u64 {
@@ -71,12 +90,19 @@ export function jrcxz(up: usize): usize {
 }
 
 /** LOOP, LOOPE, LOOPNE. */
-export function loop<F>(up: usize): usize {
+export function loop<F extends CondA>(up: usize): usize {
   const n = load<u64>(RCX) - 1;
-  store<u64>(RCX, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64><u32>n : n);
-  return counter(up) && the<F>().test() ? follow(up, U_LINK, load<i64>(up, U_TARGET)) : follow(up, U_LINK2, after(up));
+  store<u64>(RCX, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>n) : n);
+  return counter(up) && the<F>().test()
+    ? follow(up, U_LINK, load<i64>(up, U_TARGET))
+    : follow(up, U_LINK2, after(up));
 }
-@unmanaged export class Always { test(): i32 { return 1; } }
+@unmanaged
+export class Always {
+  test(): i32 {
+    return 1;
+  }
+}
 
 function pushReturn(ret: u64): bool {
   const sp = load<u64>(RSP) - 8;
@@ -95,7 +121,7 @@ export function call(up: usize): usize {
   return follow(up, U_LINK, target);
 }
 
-export function callIndirect<S, T>(up: usize): usize {
+export function callIndirect<S extends Operand, T>(up: usize): usize {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return 0;
   const target = <u64>the<S>().get<T>(up, s);
@@ -106,7 +132,7 @@ export function callIndirect<S, T>(up: usize): usize {
   return jumpTo(target);
 }
 
-export function jmpIndirect<S, T>(up: usize): usize {
+export function jmpIndirect<S extends Operand, T>(up: usize): usize {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return 0;
   const target = <u64>the<S>().get<T>(up, s);

@@ -2,8 +2,26 @@
 // of abi.ts. Nothing here throws; a mistake of ours ends in `unreachable`.
 
 import {
-  ARENA, ARENA_NEXT, CPU, CR0, CR3, CR4, CURRENT, DR0, EFER, FAULT,
-  MSR_APIC_BASE, MSR_PAT, NR_VCPUS, P_DEADLINE, SAVE, SEG_CS, SEG_SS, STK_TOP_VA, TIME, VCPU_SIZE,
+  ARENA,
+  ARENA_NEXT,
+  CPU,
+  CR0,
+  CR3,
+  CR4,
+  CURRENT,
+  DR0,
+  EFER,
+  FAULT,
+  MSR_APIC_BASE,
+  MSR_PAT,
+  NR_VCPUS,
+  P_DEADLINE,
+  SAVE,
+  SEG_CS,
+  SEG_SS,
+  STK_TOP_VA,
+  TIME,
+  VCPU_SIZE,
 } from "./abi";
 import { apicOf, NEVER, resetApic } from "./apic";
 import { flushCode } from "./block";
@@ -14,7 +32,20 @@ import { arithmetic, setArithmetic } from "./flags";
 import { forgetStop, watchChanged } from "./watch";
 import { touch } from "./pages";
 
-export { arithmetic, flushCode, hash, hostWrite, peekPa, run, setArithmetic, snapBack, snapBase, snapPage, touch, watchChanged };
+export {
+  arithmetic,
+  flushCode,
+  hash,
+  hostWrite,
+  peekPa,
+  run,
+  setArithmetic,
+  snapBack,
+  snapBase,
+  snapPage,
+  touch,
+  watchChanged,
+};
 
 /** Makes vCPU `v` the active one. */
 export function activate(v: u32): void {

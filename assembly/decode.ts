@@ -3,12 +3,64 @@
 // immediate. SDM Vol. 2A, "Instruction Format".
 
 import {
-  ATTR_BRANCH, ATTR_D64, ATTR_END, ATTR_F64, ATTR_LOCK, ATTR_MODRM, ATTR_PRIV, ATTR_REP, ATTR_REXW, ATTR_SP, ATTR_SP_ALWAYS,
+  ATTR_BRANCH,
+  ATTR_D64,
+  ATTR_END,
+  ATTR_F64,
+  ATTR_LOCK,
+  ATTR_MODRM,
+  ATTR_PRIV,
+  ATTR_REP,
+  ATTR_REXW,
+  ATTR_SP,
+  ATTR_SP_ALWAYS,
   ATTR_SP_ANY,
-  CPL, FIXED_REG, FS_BASE, Form, GROUPS, GROUP_BYTES, GS_BASE, Imm, MISC_ADDR32, MISC_LOCK, MISC_REP,
-  MISC_REPNE, Operand, RAX, RIP_PAGE, ROWS, ROW_SIZE, RSP, R_A, R_ATTR, R_B, R_BYTES, R_FORM, R_IMM, R_UOP, R_WIDTH, SEG_FS, SEG_GS,
-  SLOTS, SLOT_GROUP, SLOT_GROUP_PLAIN, U_A, U_B, U_BASE, U_DISP, U_IMM, U_INDEX, U_LEN, U_MISC, U_OFF, U_OP, U_SEG, U_TARGET,
-  Vector, Width, ZERO,
+  CPL,
+  FIXED_REG,
+  FS_BASE,
+  Form,
+  GROUPS,
+  GROUP_BYTES,
+  GS_BASE,
+  Imm,
+  MISC_ADDR32,
+  MISC_LOCK,
+  MISC_REP,
+  MISC_REPNE,
+  Operand,
+  RAX,
+  RIP_PAGE,
+  ROWS,
+  ROW_SIZE,
+  RSP,
+  R_A,
+  R_ATTR,
+  R_B,
+  R_BYTES,
+  R_FORM,
+  R_IMM,
+  R_UOP,
+  R_WIDTH,
+  SEG_FS,
+  SEG_GS,
+  SLOTS,
+  SLOT_GROUP,
+  SLOT_GROUP_PLAIN,
+  U_A,
+  U_B,
+  U_BASE,
+  U_DISP,
+  U_IMM,
+  U_INDEX,
+  U_LEN,
+  U_MISC,
+  U_OFF,
+  U_OP,
+  U_SEG,
+  U_TARGET,
+  Vector,
+  Width,
+  ZERO,
 } from "./abi";
 import { UOP_FAULTY } from "./ids";
 
@@ -197,7 +249,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
     if (i + immSize > stop) return stop == 15 ? refuse(up, Vector.GP, 15) : PAST_LIMIT;
     if (immSize == 1) imm = <i64>load<i8>(p + i);
     else if (immSize == 2) imm = kind == Imm.Word ? <i64>load<u16>(p + i) : <i64>load<i16>(p + i);
-    else if (immSize == 3) imm = <i64>load<u16>(p + i) | (<i64>load<u8>(p + i + 2) << 16);
+    else if (immSize == 3) imm = (<i64>load<u16>(p + i)) | ((<i64>load<u8>(p + i + 2)) << 16);
     else if (immSize == 4) imm = kind == Imm.Offset ? <i64>load<u32>(p + i) : <i64>load<i32>(p + i);
     else imm = load<i64>(p + i);
     i += immSize;
@@ -208,7 +260,8 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
 
   // The micro-op.
   const width = load<u8>(row, R_WIDTH);
-  const iw = width == Width.V ? (size == 2 ? 0 : size == 4 ? 1 : 2) : width == Width.Y ? i32(size == 8) : 0;
+  const iw =
+    width == Width.V ? (size == 2 ? 0 : size == 4 ? 1 : 2) : width == Width.Y ? i32(size == 8) : 0;
   let uop = <i32>load<u16>(row, R_UOP);
   if (rowForm == Form.E) uop += iw * 3 + form;
   else if (rowForm == Form.M) uop += iw * 2 + form - 1;
@@ -219,7 +272,10 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
   const low = (opcode & 7) | ((rex & 1) << 3);
   const a = operand(load<u8>(row, R_A), rm, reg, low, (bytes & 1) != 0, rex);
   const bb = operand(load<u8>(row, R_B), rm, reg, low, (bytes & 2) != 0, rex);
-  writesSp = (attr & ATTR_SP_ALWAYS) != 0 || (attr & (ATTR_SP | ATTR_SP_ANY) && a == RSP && (!form || load<u8>(row, R_A) != Operand.Rm)) || (attr & ATTR_SP_ANY && bb == RSP);
+  writesSp =
+    (attr & ATTR_SP_ALWAYS) != 0 ||
+    (attr & (ATTR_SP | ATTR_SP_ANY) && a == RSP && (!form || load<u8>(row, R_A) != Operand.Rm)) ||
+    (attr & ATTR_SP_ANY && bb == RSP);
 
   let misc = scale | (addr32 ? MISC_ADDR32 : 0) | (lock ? MISC_LOCK : 0);
   if (attr & ATTR_REP) misc |= rep == 0xf3 ? MISC_REP : rep == 0xf2 ? MISC_REPNE : 0;
@@ -243,7 +299,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
     store<i32>(up, 0, U_DISP);
     return i;
   }
-  if (disp != <i64><i32>disp) return refuse(up, Vector.UD, i); // see docs/isa.md, "Limits"
+  if (disp != <i64>(<i32>disp)) return refuse(up, Vector.UD, i); // see docs/isa.md, "Limits"
   store<i32>(up, <i32>disp, U_DISP);
   return i;
 }

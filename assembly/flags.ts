@@ -16,7 +16,7 @@ export function carry(): i32 {
   const r = load<i64>(CC_R);
   switch (load<i32>(CC_OP)) {
     case Cc.Raw:
-      return <i32>r & CF;
+      return (<i32>r) & CF;
     case Cc.Add:
       return i32(<u64>r < load<u64>(CC_A));
     case Cc.Adc:
@@ -41,7 +41,7 @@ export function overflow(): i32 {
   const b = load<i64>(CC_B);
   switch (load<i32>(CC_OP)) {
     case Cc.Raw:
-      return (<i32>r >> 11) & 1;
+      return ((<i32>r) >> 11) & 1;
     case Cc.Add:
     case Cc.Adc:
       return i32(((a ^ r) & (b ^ r)) < 0);
@@ -64,15 +64,15 @@ function adjust(): i32 {
   const a = load<i64>(CC_A);
   switch (load<i32>(CC_OP)) {
     case Cc.Raw:
-      return <i32>r & AF;
+      return (<i32>r) & AF;
     case Cc.Add:
     case Cc.Adc:
     case Cc.Sub:
     case Cc.Sbb:
-      return <i32>(a ^ load<i64>(CC_B) ^ r) & AF;
+      return (<i32>(a ^ load<i64>(CC_B) ^ r)) & AF;
     case Cc.Inc:
     case Cc.Dec:
-      return <i32>(a ^ r) & AF; // the other operand is 1: bit 4 is 0
+      return (<i32>(a ^ r)) & AF; // the other operand is 1: bit 4 is 0
     default:
       return 0;
   }
@@ -80,31 +80,24 @@ function adjust(): i32 {
 
 export function zero(): i32 {
   const r = load<i64>(CC_R);
-  return load<i32>(CC_OP) == Cc.Raw ? (<i32>r >> 6) & 1 : i32(r == 0);
+  return load<i32>(CC_OP) == Cc.Raw ? ((<i32>r) >> 6) & 1 : i32(r == 0);
 }
 
 export function sign(): i32 {
   const r = load<i64>(CC_R);
-  return load<i32>(CC_OP) == Cc.Raw ? (<i32>r >> 7) & 1 : i32(r < 0);
+  return load<i32>(CC_OP) == Cc.Raw ? ((<i32>r) >> 7) & 1 : i32(r < 0);
 }
 
 export function parity(): i32 {
   const r = load<i64>(CC_R);
-  if (load<i32>(CC_OP) == Cc.Raw) return (<i32>r >> 2) & 1;
-  return (popcnt<i32>(<i32>r & 0xff) & 1) ^ 1;
+  if (load<i32>(CC_OP) == Cc.Raw) return ((<i32>r) >> 2) & 1;
+  return (popcnt<i32>((<i32>r) & 0xff) & 1) ^ 1;
 }
 
 /** The six arithmetic flags at their places in rflags. */
 export function arithmetic(): i32 {
   if (load<i32>(CC_OP) == Cc.Raw) return load<i32>(CC_R) & ARITH;
-  return (
-    carry() |
-    (parity() << 2) |
-    adjust() |
-    (zero() << 6) |
-    (sign() << 7) |
-    (overflow() << 11)
-  );
+  return carry() | (parity() << 2) | adjust() | (zero() << 6) | (sign() << 7) | (overflow() << 11);
 }
 
 export function setArithmetic(f: i32): void {
@@ -113,25 +106,105 @@ export function setArithmetic(f: i32): void {
 
 /** rflags as PUSHF stores it, rf excepted. */
 export function rflags(): u64 {
-  return (load<u64>(EFL) & ~<u64>ARITH) | <u64>arithmetic() | 2;
+  return (load<u64>(EFL) & ~(<u64>ARITH)) | (<u64>arithmetic()) | 2;
 }
 
 export const ALL_FLAGS: i32 = CF | PF | AF | ZF | SF | OF;
 
 // The sixteen conditions of Jcc, SETcc and CMOVcc, as types.
-@unmanaged export class CondO { test(): i32 { return overflow(); } }
-@unmanaged export class CondNo { test(): i32 { return overflow() ^ 1; } }
-@unmanaged export class CondB { test(): i32 { return carry(); } }
-@unmanaged export class CondAe { test(): i32 { return carry() ^ 1; } }
-@unmanaged export class CondE { test(): i32 { return zero(); } }
-@unmanaged export class CondNe { test(): i32 { return zero() ^ 1; } }
-@unmanaged export class CondBe { test(): i32 { return carry() | zero(); } }
-@unmanaged export class CondA { test(): i32 { return (carry() | zero()) ^ 1; } }
-@unmanaged export class CondS { test(): i32 { return sign(); } }
-@unmanaged export class CondNs { test(): i32 { return sign() ^ 1; } }
-@unmanaged export class CondP { test(): i32 { return parity(); } }
-@unmanaged export class CondNp { test(): i32 { return parity() ^ 1; } }
-@unmanaged export class CondL { test(): i32 { return sign() ^ overflow(); } }
-@unmanaged export class CondGe { test(): i32 { return sign() ^ overflow() ^ 1; } }
-@unmanaged export class CondLe { test(): i32 { return zero() | (sign() ^ overflow()); } }
-@unmanaged export class CondG { test(): i32 { return (zero() | (sign() ^ overflow())) ^ 1; } }
+@unmanaged
+export class CondO {
+  test(): i32 {
+    return overflow();
+  }
+}
+@unmanaged
+export class CondNo {
+  test(): i32 {
+    return overflow() ^ 1;
+  }
+}
+@unmanaged
+export class CondB {
+  test(): i32 {
+    return carry();
+  }
+}
+@unmanaged
+export class CondAe {
+  test(): i32 {
+    return carry() ^ 1;
+  }
+}
+@unmanaged
+export class CondE {
+  test(): i32 {
+    return zero();
+  }
+}
+@unmanaged
+export class CondNe {
+  test(): i32 {
+    return zero() ^ 1;
+  }
+}
+@unmanaged
+export class CondBe {
+  test(): i32 {
+    return carry() | zero();
+  }
+}
+@unmanaged
+export class CondA {
+  test(): i32 {
+    return (carry() | zero()) ^ 1;
+  }
+}
+@unmanaged
+export class CondS {
+  test(): i32 {
+    return sign();
+  }
+}
+@unmanaged
+export class CondNs {
+  test(): i32 {
+    return sign() ^ 1;
+  }
+}
+@unmanaged
+export class CondP {
+  test(): i32 {
+    return parity();
+  }
+}
+@unmanaged
+export class CondNp {
+  test(): i32 {
+    return parity() ^ 1;
+  }
+}
+@unmanaged
+export class CondL {
+  test(): i32 {
+    return sign() ^ overflow();
+  }
+}
+@unmanaged
+export class CondGe {
+  test(): i32 {
+    return sign() ^ overflow() ^ 1;
+  }
+}
+@unmanaged
+export class CondLe {
+  test(): i32 {
+    return zero() | (sign() ^ overflow());
+  }
+}
+@unmanaged
+export class CondG {
+  test(): i32 {
+    return (zero() | (sign() ^ overflow())) ^ 1;
+  }
+}

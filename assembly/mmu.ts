@@ -3,8 +3,28 @@
 // (it crosses a page, or no RAM is there) goes through a bounce buffer. SDM Vol. 3A, "4-Level Paging".
 
 import {
-  AC, CPL, CR0, CR2, CR3, CR4, CURRENT, EFER, EFL, FAULT, JUMPS, JUMP_BYTES, JUMP_CACHES, PAGE_CLEAN, PAGE_CODE, RAM,
-  RAM_SIZE, TLBS, TLB_BYTES, TLB_R, TLB_W, Vector,
+  AC,
+  CPL,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  CURRENT,
+  EFER,
+  EFL,
+  FAULT,
+  JUMPS,
+  JUMP_BYTES,
+  JUMP_CACHES,
+  PAGE_CLEAN,
+  PAGE_CODE,
+  RAM,
+  RAM_SIZE,
+  TLBS,
+  TLB_BYTES,
+  TLB_R,
+  TLB_W,
+  Vector,
 } from "./abi";
 import { codeWritten } from "./block";
 import { soil, touch } from "./pages";
@@ -63,7 +83,7 @@ export function flushWriteTlb(v: i32): void {
 }
 
 function canonical(va: u64): bool {
-  return <u64>((<i64>va << 16) >> 16) == va;
+  return <u64>(((<i64>va) << 16) >> 16) == va;
 }
 
 function physRead(pa: u64): u64 {
@@ -109,7 +129,7 @@ export function walk(va: u64, access: i32): u64 {
     let bad = e & rsvd;
     if (e & PTE_PS) {
       if (shift == 39) bad |= PTE_PS;
-      else if (shift > 12) bad |= e & (((<u64>1 << shift) - 1) & PTE_PA & ~(<u64>0x1000));
+      else if (shift > 12) bad |= e & ((((<u64>1) << shift) - 1) & PTE_PA & ~(<u64>0x1000));
     }
     if (bad) {
       pageFault(va, code | 9);
@@ -131,7 +151,7 @@ export function walk(va: u64, access: i32): u64 {
     if (access & FETCH) {
       if (nx || (userPage && load<u64>(CR4) & CR4_SMEP)) ok = false;
     } else if (userPage && load<u64>(CR4) & CR4_SMAP) {
-      if (access & IMPLICIT || !(load<u64>(EFL) & <u64>AC)) ok = false;
+      if (access & IMPLICIT || !(load<u64>(EFL) & (<u64>AC))) ok = false;
     }
   }
   if (!ok) {
@@ -139,7 +159,7 @@ export function walk(va: u64, access: i32): u64 {
     return NOWHERE;
   }
   setPte(slot, e, write ? PTE_A | PTE_D : PTE_A);
-  const mask = (<u64>1 << shift) - 1;
+  const mask = ((<u64>1) << shift) - 1;
   return (e & PTE_PA & ~mask) | (va & mask);
 }
 
@@ -149,7 +169,7 @@ function mode(w: i32): i32 {
 
 /** Fills the TLB for the page of `va` where plain loads or stores may go on without coming here. */
 function fill(tlb: usize, va: u64, pa: u64): void {
-  const e = tlb + ((<usize>(va >> 12) & 255) << 4);
+  const e = tlb + (((<usize>(va >> 12)) & 255) << 4);
   store<u64>(e, va & ~(<u64>4095));
   store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), 8);
 }
@@ -190,7 +210,7 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   const access = mode(w);
   const pa = walk(va, access);
   if (pa == NOWHERE) return 0;
-  const room: u32 = 4096 - (<u32>va & 4095);
+  const room: u32 = 4096 - ((<u32>va) & 4095);
   if (room >= n && pa + n <= load<u64>(RAM_SIZE)) {
     const page = <usize>(pa >> 12);
     if (w) {
@@ -210,8 +230,9 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
 
 /** Where the T at `va` lies in wasm memory, ready to be read (w = 0) or read and written (w = 1), or 0 and a fault. */
 export function reach<T>(va: u64, w: i32): usize {
-  const e = <usize>load<u32>(w ? TLB_W : TLB_R) + ((<usize>(va >> 12) & 255) << 4);
-  if (load<u64>(e) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095))) return <usize>va + <usize>load<u32>(e, 8);
+  const e = <usize>load<u32>(w ? TLB_W : TLB_R) + (((<usize>(va >> 12)) & 255) << 4);
+  if (load<u64>(e) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095)))
+    return <usize>va + <usize>load<u32>(e, 8);
   return reachSlow(va, sizeof<T>(), w);
 }
 
@@ -223,13 +244,13 @@ export function put<T>(p: usize, v: T): void {
 
 /** Reads a T at CPL 0 regardless of the present privilege, for descriptor tables and the TSS. Sets FAULT if it cannot. */
 export function systemRead<T>(va: u64): T {
-  let v: T = 0;
+  let v: u64 = 0;
   for (let i: u32 = 0; i < sizeof<T>(); i++) {
     const pa = walk(va + i, IMPLICIT);
-    if (pa == NOWHERE) return 0;
-    v |= <T>(pa < load<u64>(RAM_SIZE) ? load<u8>(RAM + <usize>pa) : 0xff) << (<T>i << 3);
+    if (pa == NOWHERE) return <T>0;
+    v |= u64(pa < load<u64>(RAM_SIZE) ? load<u8>(RAM + <usize>pa) : 0xff) << (i << 3);
   }
-  return v;
+  return <T>v;
 }
 
 /** Translates a stack slot for the CPU's own push at CPL 0; nothing is written yet. */
@@ -261,7 +282,7 @@ export function peekPa(va: u64): u64 {
     const e = physRead(at + (((va >> shift) & 511) << 3));
     if (!(e & PTE_P)) return NOWHERE;
     if (shift == 12 || (e & PTE_PS && shift < 39)) {
-      const mask = (<u64>1 << shift) - 1;
+      const mask = ((<u64>1) << shift) - 1;
       return (e & PTE_PA & ~mask) | (va & mask);
     }
     at = e & PTE_PA;

@@ -3,6 +3,7 @@
 
 import { Cc, RAX, RDX, Vector } from "./abi";
 import { lazy } from "./flags";
+import { Operand } from "./operand";
 import { fault, the } from "./state";
 
 function mulHigh(a: u64, b: u64): u64 {
@@ -27,15 +28,16 @@ function setPair<T>(lo: i64, hi: i64): void {
     store<u16>(RAX, <u16>lo);
     store<u16>(RDX, <u16>hi);
   } else if (sizeof<T>() == 4) {
-    store<u64>(RAX, <u64><u32>lo);
-    store<u64>(RDX, <u64><u32>hi);
+    store<u64>(RAX, <u64>(<u32>lo));
+    store<u64>(RDX, <u64>(<u32>hi));
   } else {
     store<i64>(RAX, lo);
     store<i64>(RDX, hi);
   }
 }
 
-@unmanaged export class Mul {
+@unmanaged
+export class Mul {
   do<T>(a: i64, b: i64): void {
     if (sizeof<T>() == 8) {
       const hi = <i64>mulHigh(<u64>a, <u64>b);
@@ -50,21 +52,22 @@ function setPair<T>(lo: i64, hi: i64): void {
     const hi = (p >> (sizeof<T>() * 8)) & mask;
     setPair<T>(p, hi);
     const over = i32(hi != 0);
-    lazy(Cc.Shift, <i64><T>p, over, over);
+    lazy(Cc.Shift, <i64>(<T>p), over, over);
   }
 }
-@unmanaged export class Imul {
+@unmanaged
+export class Imul {
   do<T>(a: i64, b: i64): void {
     const p = a * b;
     const hi = sizeof<T>() == 8 ? mulHighSigned(a, b) : p >> (sizeof<T>() * 8);
     setPair<T>(p, hi);
-    const over = sizeof<T>() == 8 ? i32(hi != p >> 63) : i32(p != <i64><T>p);
-    lazy(Cc.Shift, <i64><T>p, over, over);
+    const over = sizeof<T>() == 8 ? i32(hi != p >> 63) : i32(p != <i64>(<T>p));
+    lazy(Cc.Shift, <i64>(<T>p), over, over);
   }
 }
 
 /** MUL and IMUL of the accumulator. */
-export function mulAcc<F, S, T>(up: usize): bool {
+export function mulAcc<F extends Mul, S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   the<F>().do<T>(<i64>load<T>(RAX), the<S>().get<T>(up, s));
@@ -73,14 +76,14 @@ export function mulAcc<F, S, T>(up: usize): bool {
 
 function product<T>(a: i64, b: i64): i64 {
   const p = a * b;
-  const r = <i64><T>p;
+  const r = <i64>(<T>p);
   const over = sizeof<T>() == 8 ? i32(mulHighSigned(a, b) != p >> 63) : i32(p != r);
   lazy(Cc.Shift, r, over, over);
   return r;
 }
 
 /** IMUL with two operands. */
-export function imul<D, S, T>(up: usize): bool {
+export function imul<D extends Operand, S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   const d = the<D>().at<T>(up, 1);
@@ -89,7 +92,9 @@ export function imul<D, S, T>(up: usize): bool {
 }
 
 /** IMUL with an immediate. */
-export function imulBy<D, S, C, T>(up: usize): bool {
+export function imulBy<D extends Operand, S extends Operand, C extends Operand, T>(
+  up: usize,
+): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   const r = product<T>(the<S>().get<T>(up, s), the<C>().get<T>(up, 0));
@@ -123,7 +128,8 @@ function divide(hi: u64, lo: u64, d: u64): void {
   remainder = r;
 }
 
-@unmanaged export class Div {
+@unmanaged
+export class Div {
   do<T>(b: i64): bool {
     if (!b) return fault(Vector.DE, 0);
     if (sizeof<T>() == 8) {
@@ -135,14 +141,17 @@ function divide(hi: u64, lo: u64, d: u64): void {
     const w: i32 = sizeof<T>() * 8;
     const mask = (u64(1) << w) - 1;
     const a =
-      sizeof<T>() == 1 ? <u64>load<u16>(RAX) : ((load<u64>(RDX) & mask) << w) | (load<u64>(RAX) & mask);
-    const d = <u64>b & mask;
+      sizeof<T>() == 1
+        ? <u64>load<u16>(RAX)
+        : ((load<u64>(RDX) & mask) << w) | (load<u64>(RAX) & mask);
+    const d = (<u64>b) & mask;
     if (a / d > mask) return fault(Vector.DE, 0);
     setPair<T>(<i64>(a / d), <i64>(a % d));
     return true;
   }
 }
-@unmanaged export class Idiv {
+@unmanaged
+export class Idiv {
   do<T>(b: i64): bool {
     if (!b) return fault(Vector.DE, 0);
     if (sizeof<T>() == 8) {
@@ -158,25 +167,28 @@ function divide(hi: u64, lo: u64, d: u64): void {
       divide(hi, lo, d);
       const down = negative != b < 0;
       if (quotient > (down ? 0x8000000000000000 : 0x7fffffffffffffff)) return fault(Vector.DE, 0);
-      setPair<T>(<i64>(down ? ~quotient + 1 : quotient), <i64>(negative ? ~remainder + 1 : remainder));
+      setPair<T>(
+        <i64>(down ? ~quotient + 1 : quotient),
+        <i64>(negative ? ~remainder + 1 : remainder),
+      );
       return true;
     }
     const w: i32 = sizeof<T>() * 8;
     const mask = (i64(1) << w) - 1;
     let a: i64;
     if (sizeof<T>() == 1) a = <i64>load<i16>(RAX);
-    else if (sizeof<T>() == 2) a = <i64><i32>((load<u32>(RDX) << 16) | <u32>load<u16>(RAX));
-    else a = (load<i64>(RDX) << 32) | <i64>load<u32>(RAX);
+    else if (sizeof<T>() == 2) a = <i64>(<i32>((load<u32>(RDX) << 16) | (<u32>load<u16>(RAX))));
+    else a = (load<i64>(RDX) << 32) | (<i64>load<u32>(RAX));
     if (b == -1 && a == i64.MIN_VALUE) return fault(Vector.DE, 0);
     const q = a / b;
-    if (q != <i64><T>q) return fault(Vector.DE, 0);
+    if (q != <i64>(<T>q)) return fault(Vector.DE, 0);
     setPair<T>(q & mask, (a % b) & mask);
     return true;
   }
 }
 
 /** DIV and IDIV: the flags are left as they were. */
-export function divAcc<F, S, T>(up: usize): bool {
+export function divAcc<F extends Div, S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   return the<F>().do<T>(the<S>().get<T>(up, s));

@@ -1,13 +1,11 @@
 // The pages that a snapshot tracks: RAM, the shadow and the stack metadata, one after the other in wasm memory. The
 // first write to a page after the base snapshot saves its old content once and puts it on the dirty list.
 
-import {
-  DIRTY_LIST, NR_DIRTY, PAGE_CLEAN, RAM, SAVED, SAVE_END, SAVE_NEXT,
-} from "./abi";
+import { DIRTY_LIST, NR_DIRTY, PAGE_CLEAN, RAM, SAVED, SAVE_END, SAVE_NEXT } from "./abi";
 
 /** Before a write to the page that holds wasm address `p`. */
 export function touch(p: usize): void {
-  const i = <u32>(p - RAM) >> 12;
+  const i = (<u32>(p - RAM)) >> 12;
   if (load<u8>(PAGE_CLEAN + i)) soil(i);
 }
 
@@ -18,7 +16,7 @@ export function soil(i: u32): void {
     if (to >= load<u32>(SAVE_END)) {
       const at = memory.grow(64);
       if (at < 0) unreachable();
-      to = <u32>at << 16;
+      to = (<u32>at) << 16;
       store<u32>(SAVE_END, to + (64 << 16));
     }
     store<u32>(SAVE_NEXT, to + 4096);

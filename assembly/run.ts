@@ -3,10 +3,49 @@
 // decoded and cached on their own, so that any run stops after exactly as many instructions as were asked for.
 
 import {
-  B_COUNT, B_LIVE, BLOCK_HEADER, BLOCK_MAX_INSNS, CODE_EPOCH, CPL, CURRENT, DR0, EFL, EXIT, Exit, FAULT,
-  FAULT_CODE, GRANT, HALTED, IF, INSNS, INT_SHADOW, JUMPS, JUMP_ENTRIES, LEFT, MAX_WATCHES, NMI_BLOCKED, P_DEADLINE,
-  P_NMI, RAM, RAM_SIZE, RETIRED, RIP, RIP_PAGE, SCRATCH, TF, TIME, UOP_SIZE, U_IMM, U_LEN, U_LINK, U_OFF, U_OP, U_REM,
-  Vector, WATCH, WATCH_SIZE,
+  B_COUNT,
+  B_LIVE,
+  BLOCK_HEADER,
+  BLOCK_MAX_INSNS,
+  CODE_EPOCH,
+  CPL,
+  CURRENT,
+  DR0,
+  EFL,
+  EXIT,
+  Exit,
+  FAULT,
+  FAULT_CODE,
+  GRANT,
+  HALTED,
+  IF,
+  INSNS,
+  INT_SHADOW,
+  JUMPS,
+  JUMP_ENTRIES,
+  LEFT,
+  MAX_WATCHES,
+  NMI_BLOCKED,
+  P_DEADLINE,
+  P_NMI,
+  RAM,
+  RAM_SIZE,
+  RETIRED,
+  RIP,
+  RIP_PAGE,
+  SCRATCH,
+  TF,
+  TIME,
+  UOP_SIZE,
+  U_IMM,
+  U_LEN,
+  U_LINK,
+  U_OFF,
+  U_OP,
+  U_REM,
+  Vector,
+  WATCH,
+  WATCH_SIZE,
 } from "./abi";
 import { accept, apicOf, fireTimer, pending } from "./apic";
 import { enterBlock, findBlock, newBlock } from "./block";
@@ -54,7 +93,7 @@ function number(b: usize, end: usize, count: i32): void {
 function build(rip: u64, pa: u64, key: u64): usize {
   const single = (key & SINGLE) != 0;
   const page = rip & ~(<u64>4095);
-  let off = <i32>rip & 4095;
+  let off = (<i32>rip) & 4095;
   if (pa >= load<u64>(RAM_SIZE)) return build0xff(off);
   const host = RAM + <usize>(pa & ~(<u64>4095));
   let b = newBlock();
@@ -148,7 +187,7 @@ function build0xff(off: i32): usize {
 function lookUp(single: bool): usize {
   const rip = load<u64>(RIP);
   store<u64>(RIP_PAGE, rip & ~(<u64>4095));
-  const j = <usize>load<u32>(JUMPS) + ((<usize>(rip ^ (rip >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+  const j = <usize>load<u32>(JUMPS) + (((<usize>(rip ^ (rip >> 12))) & (JUMP_ENTRIES - 1)) << 4);
   if (!single && load<u64>(j) == rip) {
     const b = load<u32>(j, 8);
     if (load<u32>(b, B_LIVE)) return b;
@@ -186,13 +225,15 @@ function chunk(n: i64): i64 {
     const epoch = load<u32>(CODE_EPOCH);
     let b = lookUp(false);
     if (b && <i64>load<u32>(b, B_COUNT) > load<i64>(LEFT)) b = lookUp(true);
-    else if (b && from && epoch == load<u32>(CODE_EPOCH) && load<u32>(b, B_LIVE)) store<u32>(from, b);
+    else if (b && from && epoch == load<u32>(CODE_EPOCH) && load<u32>(b, B_LIVE))
+      store<u32>(from, b);
     if (b) {
       store<i64>(LEFT, load<i64>(LEFT) - <i64>load<u32>(b, B_COUNT));
       execute(b + BLOCK_HEADER);
     }
     from = takeLink();
-    if (load<i32>(FAULT) >= 0 || load<u32>(EXIT) || load<i32>(HALTED) || load<i32>(INT_SHADOW)) break;
+    if (load<i32>(FAULT) >= 0 || load<u32>(EXIT) || load<i32>(HALTED) || load<i32>(INT_SHADOW))
+      break;
     if (softwareDue() || eventsDue()) break;
   }
   return settle();
@@ -203,7 +244,9 @@ function eventsDue(): bool {
   const f = load<u64>(EFL);
   if (f & TF) return true;
   const p = apicOf(load<u32>(CURRENT));
-  return (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) || ((f & IF) != 0 && pending(p) >= 0);
+  return (
+    (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) || ((f & IF) != 0 && pending(p) >= 0)
+  );
 }
 
 /**

@@ -3,15 +3,36 @@
 // stacks is not a rise. A call to the next instruction (get-pc) makes no frame. Nothing here is visible to the guest.
 
 import {
-  A_END, A_KIND, A_META, A_SHADOW, A_SIZE, A_START, FrameKind, M_LEFT_RIP, M_PARENT,
-  M_TOP, NR_STACK_AREAS, RSP, S_KIND, S_LINK, S_RET, STACK_AREAS, STACK_AREA_SIZE,
-  STACK_META_SIZE, STK_LO, STK_META, STK_SHADOW, STK_SIZE, STK_TOP, STK_TOP_VA,
+  A_END,
+  A_KIND,
+  A_META,
+  A_SHADOW,
+  A_SIZE,
+  A_START,
+  FrameKind,
+  M_LEFT_RIP,
+  M_PARENT,
+  M_TOP,
+  NR_STACK_AREAS,
+  RSP,
+  S_KIND,
+  S_LINK,
+  S_RET,
+  STACK_AREAS,
+  STACK_AREA_SIZE,
+  STACK_META_SIZE,
+  STK_LO,
+  STK_META,
+  STK_SHADOW,
+  STK_SIZE,
+  STK_TOP,
+  STK_TOP_VA,
 } from "./abi";
 import { touch } from "./pages";
 
 function setTop(top: u32): void {
   store<u32>(STK_TOP, top);
-  store<u64>(STK_TOP_VA, top ? load<u64>(STK_LO) + (<u64>(top - 1) << 3) : ~(<u64>0));
+  store<u64>(STK_TOP_VA, top ? load<u64>(STK_LO) + ((<u64>(top - 1)) << 3) : ~(<u64>0));
 }
 
 /** Pushes the frame at slot `va` of the current stack. */
@@ -33,7 +54,8 @@ export function trim(sp: u64): void {
   const lo = load<u64>(STK_LO);
   const shadow = load<u32>(STK_SHADOW);
   let top = load<u32>(STK_TOP);
-  while (top && lo + (<u64>(top - 1) << 3) < sp) top = load<u32>(shadow + ((top - 1) << 4), S_LINK);
+  while (top && lo + ((<u64>(top - 1)) << 3) < sp)
+    top = load<u32>(shadow + ((top - 1) << 4), S_LINK);
   setTop(top);
 }
 

@@ -3,7 +3,16 @@
 // (vCPUs, APICs, counters) the host copies. Decoded code stays unless the bytes under it differ.
 
 import {
-  CODE_LINES, DIRTY_LIST, NR_DIRTY, NR_TRACKED, NR_VCPUS, PAGE_CLEAN, PAGE_CODE, RAM, SAVED, SNAP_ON,
+  CODE_LINES,
+  DIRTY_LIST,
+  NR_DIRTY,
+  NR_TRACKED,
+  NR_VCPUS,
+  PAGE_CLEAN,
+  PAGE_CODE,
+  RAM,
+  SAVED,
+  SNAP_ON,
 } from "./abi";
 import { codeWritten } from "./block";
 import { flushTlb } from "./mmu";
@@ -28,7 +37,8 @@ function compareCode(page: u32, to: usize, from: usize): void {
   const lines = load<u64>(CODE_LINES + (page << 3));
   for (let i: u32 = 0; i < 64; i++) {
     if (!((lines >> i) & 1)) continue;
-    if (memory.compare(to + (i << 6), from + (i << 6), 64)) codeWritten((<u64>page << 12) + (i << 6), 64);
+    if (memory.compare(to + (i << 6), from + (i << 6), 64))
+      codeWritten(((<u64>page) << 12) + (i << 6), 64);
   }
 }
 

@@ -2,10 +2,26 @@
 // SDM Vol. 2: "PUSH", "POP", "PUSHF", "POPF", "ENTER", "LEAVE".
 
 import {
-  AC, ARITH, CPL, DF, EFL, ID, IF, IOPL, NT, RAX, RBP, RF, RSP, TF, U_A, U_IMM,
+  AC,
+  ARITH,
+  CPL,
+  DF,
+  EFL,
+  ID,
+  IF,
+  IOPL,
+  NT,
+  RAX,
+  RBP,
+  RF,
+  RSP,
+  TF,
+  U_A,
+  U_IMM,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
 import { put, reach } from "./mmu";
+import { Operand } from "./operand";
 import { rose } from "./shadow";
 import { nextRip, leaveAt, the } from "./state";
 
@@ -18,14 +34,14 @@ export function pushValue<T>(v: i64): bool {
   return true;
 }
 
-export function push<S, T>(up: usize): bool {
+export function push<S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   return pushValue<T>(the<S>().get<T>(up, s));
 }
 
 /** POP: the address of a memory destination is worked out after rsp was raised. */
-export function pop<D, T>(up: usize): bool {
+export function pop<D extends Operand, T>(up: usize): bool {
   const sp = load<u64>(RSP);
   const p = reach<T>(sp, 0);
   if (!p) return false;
@@ -77,7 +93,7 @@ export function enter<T>(up: usize): bool {
 }
 
 export function pushFlags<T>(up: usize): bool {
-  return pushValue<T>(<i64>(rflags() & ~<u64>RF));
+  return pushValue<T>(<i64>(rflags() & ~(<u64>RF)));
 }
 
 /** Loads what the present privilege may change. SDM Vol. 2, "POPF", Table of effects. */
@@ -87,8 +103,8 @@ export function setFlags(v: u64, width: i32): void {
   const level = load<i32>(CPL);
   if (level == 0) mask |= IOPL | IF;
   else if (level <= <i32>((load<u64>(EFL) >> 12) & 3)) mask |= IF;
-  const keep = width > 2 ? ~(mask | <u64>RF) : ~mask;
-  store<u64>(EFL, ((load<u64>(EFL) & keep) | (v & mask)) & ~<u64>ARITH);
+  const keep = width > 2 ? ~(mask | (<u64>RF)) : ~mask;
+  store<u64>(EFL, ((load<u64>(EFL) & keep) | (v & mask)) & ~(<u64>ARITH));
   setArithmetic(<i32>v);
 }
 
@@ -115,14 +131,24 @@ export function lahf(up: usize): bool {
 
 export function sahf(up: usize): bool {
   const f = load<u8>(RAX + 1);
-  setArithmetic((<i32>rflags() & 0x800) | (<i32>f & 0xd5));
+  setArithmetic(((<i32>rflags()) & 0x800) | ((<i32>f) & 0xd5));
   return true;
 }
 
-export function setDirection<F>(up: usize): bool {
+export function setDirection<F extends Std>(up: usize): bool {
   const v = load<u64>(EFL);
   store<u64>(EFL, the<F>().on() ? v | DF : v & ~(<u64>DF));
   return true;
 }
-@unmanaged export class Cld { on(): bool { return false; } }
-@unmanaged export class Std { on(): bool { return true; } }
+@unmanaged
+export class Cld {
+  on(): bool {
+    return false;
+  }
+}
+@unmanaged
+export class Std {
+  on(): bool {
+    return true;
+  }
+}

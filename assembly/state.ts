@@ -2,8 +2,22 @@
 // Everything lies at the fixed addresses of abi.ts, so that no operation keeps state anywhere else.
 
 import {
-  CPL, EXIT, EXIT_ARG, FAULT, FAULT_CODE, FAULT_VA, GRANT, INSNS, LEFT, RAX, RIP, RIP_PAGE, TIME,
-  U_LEN, U_OFF, U_REM,
+  CPL,
+  EXIT,
+  EXIT_ARG,
+  FAULT,
+  FAULT_CODE,
+  FAULT_VA,
+  GRANT,
+  INSNS,
+  LEFT,
+  RAX,
+  RIP,
+  RIP_PAGE,
+  TIME,
+  U_LEN,
+  U_OFF,
+  U_REM,
 } from "./abi";
 
 /** The instance through which a class without fields is used as a type parameter. */

@@ -4,7 +4,17 @@
 // DIFFERS: an interrupt is taken after a whole REP, not between its iterations.
 
 import {
-  DF, EFL, MISC_ADDR32, MISC_REP, MISC_REPNE, RAX, RCX, RDI, RSI, U_MISC, U_SEG,
+  DF,
+  EFL,
+  MISC_ADDR32,
+  MISC_REP,
+  MISC_REPNE,
+  RAX,
+  RCX,
+  RDI,
+  RSI,
+  U_MISC,
+  U_SEG,
 } from "./abi";
 import { Cmp } from "./alu";
 import { zero } from "./flags";
@@ -21,15 +31,18 @@ function address(r: usize, up: usize): u64 {
 
 function advance(r: usize, up: usize, by: i64): void {
   const v = load<i64>(r) + by;
-  store<u64>(r, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64><u32>v : <u64>v);
+  store<u64>(r, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>v) : <u64>v);
 }
 
 function source<T>(up: usize): usize {
   return reach<T>(address(RSI, up) + load<u64>(load<u16>(up, U_SEG)), 0);
 }
 
-@unmanaged export class Movs {
-  compares(): bool { return false; }
+@unmanaged
+export class Movs {
+  compares(): bool {
+    return false;
+  }
   do<T>(up: usize): bool {
     const s = source<T>(up);
     if (!s) return false;
@@ -42,8 +55,11 @@ function source<T>(up: usize): usize {
     return true;
   }
 }
-@unmanaged export class Stos {
-  compares(): bool { return false; }
+@unmanaged
+export class Stos {
+  compares(): bool {
+    return false;
+  }
   do<T>(up: usize): bool {
     const d = reach<T>(address(RDI, up), 1);
     if (!d) return false;
@@ -52,8 +68,11 @@ function source<T>(up: usize): usize {
     return true;
   }
 }
-@unmanaged export class Lods {
-  compares(): bool { return false; }
+@unmanaged
+export class Lods {
+  compares(): bool {
+    return false;
+  }
   do<T>(up: usize): bool {
     const s = source<T>(up);
     if (!s) return false;
@@ -63,8 +82,11 @@ function source<T>(up: usize): usize {
     return true;
   }
 }
-@unmanaged export class Scas {
-  compares(): bool { return true; }
+@unmanaged
+export class Scas {
+  compares(): bool {
+    return true;
+  }
   do<T>(up: usize): bool {
     const d = reach<T>(address(RDI, up), 0);
     if (!d) return false;
@@ -73,8 +95,11 @@ function source<T>(up: usize): usize {
     return true;
   }
 }
-@unmanaged export class Cmps {
-  compares(): bool { return true; }
+@unmanaged
+export class Cmps {
+  compares(): bool {
+    return true;
+  }
   do<T>(up: usize): bool {
     const s = source<T>(up);
     if (!s) return false;
@@ -88,7 +113,7 @@ function source<T>(up: usize): usize {
   }
 }
 
-export function stringOp<F, T>(up: usize): bool {
+export function stringOp<F extends Movs, T>(up: usize): bool {
   const m = load<u8>(up, U_MISC);
   if (!(m & (MISC_REP | MISC_REPNE))) return the<F>().do<T>(up);
   while (address(RCX, up)) {

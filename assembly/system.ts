@@ -2,14 +2,68 @@
 // may come end their block (they answer 0 with RIP set). SDM Vol. 2 and Vol. 4, "Model-Specific Registers".
 
 import {
-  AC, ARITH, CPL, CR0, CR2, CR3, CR4, CSTAR, CURRENT, DR0, EFER, EFL, Exit, FAULT, FS_BASE, GDTR_BASE, GDTR_LIMIT,
-  GS_BASE, HALTED, IDTR_BASE, IDTR_LIMIT, IF, INT_SHADOW, IOPL, KERNEL_GS_BASE, LSTAR, MISC_REP, MSR_APIC_BASE,
-  MSR_MISC, MSR_PAT, P_TPR, P_TSC_DEADLINE, R11, RAX, RBX, RCX, RDX, RF, RIP, RSP, SEG_CS, SEG_ES, SEG_LDTR, SEG_SS,
-  SEG_TR, SFMASK, STAR, TR_BASE, TR_LIMIT, TSC_ADJUST, TSC_AUX, U_A, U_B, U_IMM, U_LEN, U_MISC, Vector,
+  AC,
+  ARITH,
+  CPL,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  CSTAR,
+  CURRENT,
+  DR0,
+  EFER,
+  EFL,
+  Exit,
+  FAULT,
+  FS_BASE,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  GS_BASE,
+  HALTED,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  IF,
+  INT_SHADOW,
+  IOPL,
+  KERNEL_GS_BASE,
+  LSTAR,
+  MISC_REP,
+  MSR_APIC_BASE,
+  MSR_MISC,
+  MSR_PAT,
+  P_TPR,
+  P_TSC_DEADLINE,
+  R11,
+  RAX,
+  RBX,
+  RCX,
+  RDX,
+  RF,
+  RIP,
+  RSP,
+  SEG_CS,
+  SEG_ES,
+  SEG_LDTR,
+  SEG_SS,
+  SEG_TR,
+  SFMASK,
+  STAR,
+  TR_BASE,
+  TR_LIMIT,
+  TSC_ADJUST,
+  TSC_AUX,
+  U_A,
+  U_B,
+  U_IMM,
+  U_LEN,
+  U_MISC,
+  Vector,
 } from "./abi";
 import { apicOf, apicRead, apicWrite, NEVER, setTscDeadline } from "./apic";
 import { rflags, setArithmetic } from "./flags";
 import { flushTlb, reach, selectTlb } from "./mmu";
+import { Memory, Operand } from "./operand";
 import { moved } from "./shadow";
 import { exit, fault, nextRip, the, timeAt } from "./state";
 import { descriptor, raise } from "./trap";
@@ -55,14 +109,24 @@ export function sti(up: usize): usize {
   return next(up);
 }
 
-export function acFlag<F>(up: usize): usize {
+export function acFlag<F extends Stac>(up: usize): usize {
   const v = load<u64>(EFL);
-  store<u64>(EFL, the<F>().on() ? v | <u64>AC : v & ~(<u64>AC));
+  store<u64>(EFL, the<F>().on() ? v | (<u64>AC) : v & ~(<u64>AC));
   flushTlb(load<i32>(CURRENT));
   return next(up);
 }
-@unmanaged export class Stac { on(): bool { return true; } }
-@unmanaged export class Clac { on(): bool { return false; } }
+@unmanaged
+export class Stac {
+  on(): bool {
+    return true;
+  }
+}
+@unmanaged
+export class Clac {
+  on(): bool {
+    return false;
+  }
+}
 
 export function intN(up: usize): usize {
   return raise(up, <i32>load<u8>(up, U_IMM));
@@ -79,9 +143,9 @@ export function syscall(up: usize): usize {
   store<u64>(R11, flags & ~(<u64>RF));
   store<u64>(RIP, load<u64>(LSTAR));
   const f = flags & ~load<u64>(SFMASK) & ~(<u64>RF);
-  store<u64>(EFL, f & ~<u64>ARITH);
+  store<u64>(EFL, f & ~(<u64>ARITH));
   setArithmetic(<i32>f);
-  const cs = <u16>(load<u64>(STAR) >> 32) & 0xfffc;
+  const cs = (<u16>(load<u64>(STAR) >> 32)) & 0xfffc;
   store<u16>(SEG_CS, cs);
   store<u16>(SEG_SS, cs + 8);
   store<i32>(CPL, 0);
@@ -92,9 +156,9 @@ export function syscall(up: usize): usize {
 export function sysret(up: usize): usize {
   if (!(load<u64>(EFER) & 1)) return usize(fault(Vector.UD, 0));
   const rip = load<u64>(RCX);
-  if (<u64>((<i64>rip << 16) >> 16) != rip) return usize(fault(Vector.GP, 0));
+  if (<u64>(((<i64>rip) << 16) >> 16) != rip) return usize(fault(Vector.GP, 0));
   const f = load<u64>(R11) & 0x3c7fd7;
-  store<u64>(EFL, f & ~<u64>ARITH);
+  store<u64>(EFL, f & ~(<u64>ARITH));
   setArithmetic(<i32>f);
   const cs = <u16>(load<u64>(STAR) >> 48);
   store<u16>(SEG_CS, (cs + 16) | 3);
@@ -113,7 +177,7 @@ export function swapgs(up: usize): bool {
 }
 
 /** LGDT and LIDT; LIDT's register lies 16 bytes after LGDT's. */
-export function loadTable<F, D>(up: usize): bool {
+export function loadTable<F extends Gdt, D extends Memory>(up: usize): bool {
   const va = the<D>().va(up);
   let p = reach<u16>(va, 0);
   if (!p) return false;
@@ -124,24 +188,34 @@ export function loadTable<F, D>(up: usize): bool {
   store<u64>(GDTR_LIMIT + the<F>().at(), <u64>limit);
   return true;
 }
-export function storeTable<F, D>(up: usize): bool {
+export function storeTable<F extends Gdt, D extends Memory>(up: usize): bool {
   const va = the<D>().va(up);
   if (!reach<u16>(va, 1) || !reach<u64>(va + 2, 1)) return false;
   the<D>().put<u16>(reach<u16>(va, 1), <i64>load<u64>(GDTR_LIMIT + the<F>().at()));
   the<D>().put<u64>(reach<u64>(va + 2, 1), load<i64>(GDTR_BASE + the<F>().at()));
   return true;
 }
-@unmanaged export class Gdt { at(): i32 { return 0; } }
-@unmanaged export class Idt { at(): i32 { return 16; } }
+@unmanaged
+export class Gdt {
+  at(): i32 {
+    return 0;
+  }
+}
+@unmanaged
+export class Idt {
+  at(): i32 {
+    return 16;
+  }
+}
 
-export function ltr<S, T>(up: usize): bool {
+export function ltr<S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
-  const sel = <i32>the<S>().get<T>(up, s) & 0xffff;
+  const sel = (<i32>the<S>().get<T>(up, s)) & 0xffff;
   if (!(sel & 0xfffc)) return fault(Vector.GP, 0);
   const d = descriptor(sel, Vector.GP);
   if (load<i32>(FAULT) >= 0) return false;
-  const type = <i32>(d >> 40) & 0x1f;
+  const type = (<i32>(d >> 40)) & 0x1f;
   if (type != 9) return fault(Vector.GP, sel & 0xfffc);
   const hi = reach<u64>(load<u64>(GDTR_BASE) + <u64>(sel & 0xfff8) + 8, 0);
   if (!hi) return false;
@@ -155,10 +229,10 @@ export function ltr<S, T>(up: usize): bool {
   return true;
 }
 
-export function lldt<S, T>(up: usize): bool {
+export function lldt<S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
-  const sel = <i32>the<S>().get<T>(up, s) & 0xffff;
+  const sel = (<i32>the<S>().get<T>(up, s)) & 0xffff;
   // DIFFERS: no local descriptor table; only the null selector is accepted.
   if (sel & 0xfffc) return fault(Vector.GP, sel & 0xfffc);
   store<u16>(SEG_LDTR, <u16>sel);
@@ -166,12 +240,12 @@ export function lldt<S, T>(up: usize): bool {
 }
 
 /** STR and SLDT. */
-export function storeSelector<F, D, T>(up: usize): bool {
+export function storeSelector<F extends Tr, D extends Operand, T>(up: usize): bool {
   return putSelector<D, T>(up, <i64>load<u16>(SEG_ES + the<F>().at()));
 }
 
 /** A selector goes to memory as 16 bits, to a register zero-extended. */
-function putSelector<D, T>(up: usize, v: i64): bool {
+function putSelector<D extends Operand, T>(up: usize, v: i64): bool {
   if (!the<D>().mem()) {
     the<D>().put<T>(the<D>().at<T>(up, 1), v);
     return true;
@@ -181,33 +255,47 @@ function putSelector<D, T>(up: usize, v: i64): bool {
   the<D>().put<u16>(p, v);
   return true;
 }
-@unmanaged export class Tr { at(): i32 { return 12; } }
-@unmanaged export class Ldtr { at(): i32 { return 14; } }
+@unmanaged
+export class Tr {
+  at(): i32 {
+    return 12;
+  }
+}
+@unmanaged
+export class Ldtr {
+  at(): i32 {
+    return 14;
+  }
+}
 
 /** MOV from a segment register: a memory destination takes 16 bits. */
-export function movFromSeg<D, T>(up: usize): bool {
+export function movFromSeg<D extends Operand, T>(up: usize): bool {
   if (load<u16>(up, U_B) > 5) return fault(Vector.UD, 0);
   return putSelector<D, T>(up, <i64>load<u16>(SEG_ES + (load<u16>(up, U_B) << 1)));
 }
 
 /** MOV to a segment register. In 64-bit mode only FS and GS take a base from their descriptor. */
-export function movToSeg<S, T>(up: usize): usize {
+export function movToSeg<S extends Operand, T>(up: usize): usize {
   const n = <i32>load<u16>(up, U_A);
   if (n == 1 || n > 5) return usize(fault(Vector.UD, 0));
   const s = the<S>().at<u16>(up, 0);
   if (the<S>().mem() && !s) return 0;
-  const sel = <i32>the<S>().get<u16>(up, s) & 0xffff;
+  const sel = (<i32>the<S>().get<u16>(up, s)) & 0xffff;
   let base: u64 = 0;
   if (sel & 0xfffc) {
     const d = descriptor(sel, n == 2 ? Vector.SS : Vector.GP);
     if (load<i32>(FAULT) >= 0) return 0;
-    const dpl = <i32>(d >> 45) & 3;
-    const type = <i32>(d >> 40) & 0x1f;
+    const dpl = (<i32>(d >> 45)) & 3;
+    const type = (<i32>(d >> 40)) & 0x1f;
     if (n == 2) {
       if ((type & 0x1a) != 0x12 || dpl != load<i32>(CPL) || (sel & 3) != load<i32>(CPL)) {
         return usize(fault(Vector.GP, sel & 0xfffc));
       }
-    } else if (!(type & 16) || (type & 0xa) == 8 || (dpl < max<i32>(load<i32>(CPL), sel & 3) && (type & 0xc) != 12)) {
+    } else if (
+      !(type & 16) ||
+      (type & 0xa) == 8 ||
+      (dpl < max<i32>(load<i32>(CPL), sel & 3) && (type & 0xc) != 12)
+    ) {
       return usize(fault(Vector.GP, sel & 0xfffc));
     }
     base = ((d >> 16) & 0xffffff) | (((d >> 56) & 0xff) << 24);
@@ -222,7 +310,7 @@ export function movToSeg<S, T>(up: usize): usize {
 }
 
 /** MOV from a control register: U_B is its number. */
-export function movFromCr<D, T>(up: usize): bool {
+export function movFromCr<D extends Operand, T>(up: usize): bool {
   const n = load<u16>(up, U_B);
   let v: u64;
   if (n == 0) v = load<u64>(CR0);
@@ -239,11 +327,12 @@ const CR0_ALLOWED: u64 = 0xe005003f;
 // VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP FSGSBASE SMEP SMAP; the rest is not advertised.
 const CR4_ALLOWED: u64 = 0x307fff & ~(<u64>0x7800);
 
-export function movToCr<S, T>(up: usize): usize {
+export function movToCr<S extends Operand, T>(up: usize): usize {
   const n = load<u16>(up, U_A);
   const v = load<u64>(load<u16>(up, U_B));
   if (n == 0) {
-    if (v >> 32 || (v & 0x80000001) == 0x80000000 || (v & 0x60000000) == 0x20000000) return usize(fault(Vector.GP, 0));
+    if (v >> 32 || (v & 0x80000001) == 0x80000000 || (v & 0x60000000) == 0x20000000)
+      return usize(fault(Vector.GP, 0));
     if (!(v & 0x80000000)) return usize(fault(Vector.GP, 0)); // paging cannot be left in long mode
     store<u64>(CR0, (v & CR0_ALLOWED) | 0x10);
   } else if (n == 2) store<u64>(CR2, v);
@@ -255,7 +344,7 @@ export function movToCr<S, T>(up: usize): usize {
     store<u64>(CR4, v);
   } else if (n == 8) {
     if (v & ~(<u64>15)) return usize(fault(Vector.GP, 0));
-    store<u32>(apicOf(load<u32>(CURRENT)), <u32>v << 4, P_TPR);
+    store<u32>(apicOf(load<u32>(CURRENT)), (<u32>v) << 4, P_TPR);
   } else return usize(fault(Vector.UD, 0));
   if (n != 2 && n != 8) flushTlb(load<i32>(CURRENT));
   return next(up);
@@ -267,7 +356,7 @@ export function clts(up: usize): bool {
   return true;
 }
 
-export function movFromDr<D, T>(up: usize): bool {
+export function movFromDr<D extends Operand, T>(up: usize): bool {
   const n = load<u16>(up, U_B);
   if (n > 7) return fault(Vector.UD, 0);
   const i = n == 4 || n == 5 ? n + 2 : n;
@@ -275,18 +364,21 @@ export function movFromDr<D, T>(up: usize): bool {
   return true;
 }
 
-export function movToDr<S, T>(up: usize): bool {
+export function movToDr<S extends Operand, T>(up: usize): bool {
   const n = load<u16>(up, U_A);
   if (n > 7) return fault(Vector.UD, 0);
   const v = load<u64>(load<u16>(up, U_B));
   const i = n == 4 || n == 5 ? n + 2 : n;
   if (i >= 6 && v >> 32) return fault(Vector.GP, 0);
   if (i == 7 && v & 0xff) return fault(Vector.GP, 0); // DIFFERS: hardware breakpoints cannot be enabled yet
-  store<u64>(DR0 + (i << 3), i == 6 ? (v & 0xe00f) | 0xffff0ff0 : i == 7 ? (v & 0xffff23ff) | 0x400 : v);
+  store<u64>(
+    DR0 + (i << 3),
+    i == 6 ? (v & 0xe00f) | 0xffff0ff0 : i == 7 ? (v & 0xffff23ff) | 0x400 : v,
+  );
   return true;
 }
 
-export function invlpg<D>(up: usize): usize {
+export function invlpg<D extends Memory>(up: usize): usize {
   flushTlb(load<i32>(CURRENT));
   return next(up);
 }
@@ -351,8 +443,12 @@ export function wrmsr(up: usize): usize {
     flushTlb(load<i32>(CURRENT));
   } else if (cell) {
     const address =
-      cell == LSTAR || cell == CSTAR || cell == FS_BASE || cell == GS_BASE || cell == KERNEL_GS_BASE;
-    if (address && <u64>((<i64>v << 16) >> 16) != v) return usize(fault(Vector.GP, 0));
+      cell == LSTAR ||
+      cell == CSTAR ||
+      cell == FS_BASE ||
+      cell == GS_BASE ||
+      cell == KERNEL_GS_BASE;
+    if (address && <u64>(((<i64>v) << 16) >> 16) != v) return usize(fault(Vector.GP, 0));
     store<u64>(cell, v);
   } else if (n == 0x10) store<u64>(TSC_ADJUST, v - timeAt(up));
   else if (n == 0x3b) store<u64>(TSC_ADJUST, v);
@@ -379,15 +475,30 @@ export function cpuid(up: usize): bool {
   if (leaf == 0) return cpuidSet(0xb, 0x756e6547, 0x6c65746e, 0x49656e69); // GenuineIntel
   if (leaf == 1) {
     // PSE TSC MSR PAE CX8 APIC PGE CMOV PAT CLFSH; CX16 x2APIC MOVBE POPCNT TSC-deadline hypervisor
-    const d: u32 = (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 8) | (1 << 9) | (1 << 13) | (1 << 15) | (1 << 16) | (1 << 19);
-    const c: u32 = (1 << 13) | (1 << 21) | (1 << 22) | (1 << 23) | (1 << 24) | (<u32>1 << 31);
+    const d: u32 =
+      (1 << 3) |
+      (1 << 4) |
+      (1 << 5) |
+      (1 << 6) |
+      (1 << 8) |
+      (1 << 9) |
+      (1 << 13) |
+      (1 << 15) |
+      (1 << 16) |
+      (1 << 19);
+    const c: u32 = (1 << 13) | (1 << 21) | (1 << 22) | (1 << 23) | (1 << 24) | ((<u32>1) << 31);
     return cpuidSet(0x000106a0, (id << 24) | 0x800, c, d);
   }
   if (leaf == 7) return cpuidSet(0, sub == 0 ? (1 << 7) | (1 << 9) | (1 << 20) : 0, 0, 0); // SMEP ERMS SMAP
   if (leaf == 0xb) return cpuidSet(0, sub == 0 ? 1 : 0, sub == 0 ? 0x100 : sub, id);
   if (leaf == 0x80000000) return cpuidSet(0x80000008, 0, 0, 0);
   if (leaf == 0x80000001) {
-    return cpuidSet(0, 0, (1 << 0) | (1 << 5), (1 << 11) | (1 << 20) | (1 << 26) | (1 << 27) | (1 << 29));
+    return cpuidSet(
+      0,
+      0,
+      (1 << 0) | (1 << 5),
+      (1 << 11) | (1 << 20) | (1 << 26) | (1 << 27) | (1 << 29),
+    );
   }
   if (leaf == 0x80000002) return cpuidSet(0x65697571, 0x20656373, 0x55504376, 0);
   if (leaf == 0x80000007) return cpuidSet(0, 0, 0, 0x100);

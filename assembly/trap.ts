@@ -3,8 +3,34 @@
 // SDM Vol. 3A, "Interrupt and Exception Handling in 64-bit Mode"; Vol. 2, "INT n", "IRET".
 
 import {
-  AC, ARITH, CPL, CR2, DF, EFL, FAULT, FAULT_CODE, FAULT_VA, FrameKind, GDTR_BASE, GDTR_LIMIT, HALTED, ID,
-  IDTR_BASE, IDTR_LIMIT, IF, IOPL, NMI_BLOCKED, NT, RF, RIP, RSP, SEG_CS, SEG_SS, TF, TR_BASE, Vector,
+  AC,
+  ARITH,
+  CPL,
+  CR2,
+  DF,
+  EFL,
+  FAULT,
+  FAULT_CODE,
+  FAULT_VA,
+  FrameKind,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  HALTED,
+  ID,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  IF,
+  IOPL,
+  NMI_BLOCKED,
+  NT,
+  RF,
+  RIP,
+  RSP,
+  SEG_CS,
+  SEG_SS,
+  TF,
+  TR_BASE,
+  Vector,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
 import { reach, selectTlb, systemRead, systemSlot, systemWrite } from "./mmu";
@@ -32,23 +58,24 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   const lo = systemRead<u64>(g);
   const hi = systemRead<u64>(g + 8);
   if (load<i32>(FAULT) >= 0) return false;
-  const type = <i32>(lo >> 40) & 0x1f;
+  const type = (<i32>(lo >> 40)) & 0x1f;
   if (type != 14 && type != 15) return fault(Vector.GP, gateCode);
   const oldCpl = load<i32>(CPL);
-  if (source == SOFTWARE && (<i32>(lo >> 45) & 3) < oldCpl) return fault(Vector.GP, gateCode);
+  if (source == SOFTWARE && ((<i32>(lo >> 45)) & 3) < oldCpl) return fault(Vector.GP, gateCode);
   if (!((lo >> 47) & 1)) return fault(Vector.NP, gateCode);
-  const selector = <i32>(lo >> 16) & 0xffff;
+  const selector = (<i32>(lo >> 16)) & 0xffff;
   if (!(selector & 0xfffc)) return fault(Vector.GP, ext);
-  if (<u64>(selector | 7) > load<u64>(GDTR_LIMIT)) return fault(Vector.GP, (selector & 0xfffc) | ext);
+  if (<u64>(selector | 7) > load<u64>(GDTR_LIMIT))
+    return fault(Vector.GP, (selector & 0xfffc) | ext);
   const cs = systemRead<u64>(load<u64>(GDTR_BASE) + <u64>(selector & 0xfff8));
   if (load<i32>(FAULT) >= 0) return false;
-  const dpl = <i32>(cs >> 45) & 3;
+  const dpl = (<i32>(cs >> 45)) & 3;
   const code64 = ((cs >> 43) & 3) == 3 && ((cs >> 53) & 3) == 1;
   if (!code64 || dpl > oldCpl) return fault(Vector.GP, (selector & 0xfffc) | ext);
   if (!((cs >> 47) & 1)) return fault(Vector.NP, (selector & 0xfffc) | ext);
   const newCpl = (cs >> 42) & 1 ? oldCpl : dpl;
 
-  const ist = <i32>(lo >> 32) & 7;
+  const ist = (<i32>(lo >> 32)) & 7;
   let sp = load<u64>(RSP);
   const switched = ist != 0 || newCpl != oldCpl;
   if (switched) {
@@ -76,7 +103,7 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   systemWrite(sp - 24, flags);
   systemWrite(sp - 32, <u64>load<u16>(SEG_CS));
   systemWrite(sp - 40, rip);
-  if (words == 6) systemWrite(bottom, <u64><u32>code);
+  if (words == 6) systemWrite(bottom, <u64>(<u32>code));
   store<u64>(RSP, bottom);
   record(sp - 40, rip, oldCpl == 3 ? FrameKind.User : FrameKind.Interrupt);
   store<u16>(SEG_CS, <u16>((selector & 0xfffc) | newCpl));
@@ -84,7 +111,7 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   let clear = <u64>(TF | NT | RF);
   if (type == 14) clear |= IF;
   store<u64>(EFL, load<u64>(EFL) & ~clear);
-  store<u64>(RIP, (lo >> 48 << 16) | (lo & 0xffff) | (hi << 32));
+  store<u64>(RIP, ((lo >> 48) << 16) | (lo & 0xffff) | (hi << 32));
   if (vector == Vector.NMI) store<i32>(NMI_BLOCKED, 1);
   return true;
 }
@@ -155,7 +182,7 @@ export function iret(up: usize): usize {
   const d = descriptor(cs, Vector.GP);
   if (load<i32>(FAULT) >= 0) return 0;
   if (((d >> 43) & 3) != 3 || ((d >> 53) & 3) != 1) return usize(fault(Vector.GP, cs & 0xfffc));
-  if ((d >> 42) & 1 ? (<i32>(d >> 45) & 3) > newCpl : (<i32>(d >> 45) & 3) != newCpl) {
+  if ((d >> 42) & 1 ? ((<i32>(d >> 45)) & 3) > newCpl : ((<i32>(d >> 45)) & 3) != newCpl) {
     return usize(fault(Vector.GP, cs & 0xfffc));
   }
   if (!(ss & 0xfffc)) {
@@ -163,18 +190,18 @@ export function iret(up: usize): usize {
   } else {
     const sd = descriptor(ss, Vector.SS);
     if (load<i32>(FAULT) >= 0) return 0;
-    if ((ss & 3) != newCpl || (<i32>(sd >> 45) & 3) != newCpl || ((sd >> 41) & 0xd) != 9) {
+    if ((ss & 3) != newCpl || ((<i32>(sd >> 45)) & 3) != newCpl || ((sd >> 41) & 0xd) != 9) {
       return usize(fault(Vector.GP, ss & 0xfffc));
     }
   }
-  if (<u64>((<i64>rip << 16) >> 16) != rip) return usize(fault(Vector.GP, 0));
+  if (<u64>(((<i64>rip) << 16) >> 16) != rip) return usize(fault(Vector.GP, 0));
 
   store<u64>(RSP, sp + 40);
   rose(sp + 40);
   let mask = <u64>(ARITH | TF | DF | NT | RF | AC | ID);
   if (oldCpl == 0) mask |= IOPL | IF;
   else if (oldCpl <= <i32>((load<u64>(EFL) >> 12) & 3)) mask |= IF;
-  store<u64>(EFL, ((load<u64>(EFL) & ~mask) | (flags & mask)) & ~<u64>ARITH);
+  store<u64>(EFL, ((load<u64>(EFL) & ~mask) | (flags & mask)) & ~(<u64>ARITH));
   setArithmetic(<i32>flags);
   store<u16>(SEG_CS, <u16>cs);
   store<u16>(SEG_SS, <u16>ss);

@@ -2,8 +2,32 @@
 // are looked up when code is decoded, so that unwatched code pays nothing.
 
 import {
-  Exit, LOG, LOG_COUNT, LOG_ENTRIES, LOG_SIZE, CPL, CURRENT, L_CPL, L_ID, L_INSN, L_RIP, L_RSP, L_VCPU, MAX_WATCHES,
-  NR_WATCHES, RAX, RSP, WATCH, WATCH_SIZE, W_HI, W_ID, W_KIND, W_LO, W_OFF, W_REG, Watch,
+  Exit,
+  LOG,
+  LOG_COUNT,
+  LOG_ENTRIES,
+  LOG_SIZE,
+  CPL,
+  CURRENT,
+  L_CPL,
+  L_ID,
+  L_INSN,
+  L_RIP,
+  L_RSP,
+  L_VCPU,
+  MAX_WATCHES,
+  NR_WATCHES,
+  RAX,
+  RSP,
+  WATCH,
+  WATCH_SIZE,
+  W_HI,
+  W_ID,
+  W_KIND,
+  W_LO,
+  W_OFF,
+  W_REG,
+  Watch,
 } from "./abi";
 import { codeWritten } from "./block";
 import { peekPa, forgetFault, reach } from "./mmu";
@@ -42,7 +66,7 @@ let stoppedVcpu: u32 = 0;
 export function watched(up: usize, w: usize): bool {
   const kind = load<u32>(w, W_KIND);
   if (kind == Watch.Frame || kind == Watch.NewStack) {
-    const va = load<u64>(RAX + (load<i32>(w, W_REG) << 3)) + <u64><i64>load<i32>(w, W_OFF);
+    const va = load<u64>(RAX + (load<i32>(w, W_REG) << 3)) + <u64>(<i64>load<i32>(w, W_OFF));
     const p = reach<u64>(va, 0);
     if (p) declare(va, load<u64>(p), kind == Watch.NewStack);
     else forgetFault();
@@ -75,4 +99,3 @@ export function watched(up: usize, w: usize): bool {
 export function forgetStop(): void {
   stoppedAt = ~(<u64>0);
 }
-
