@@ -1,24 +1,98 @@
-// Builds dist/: the core (AssemblyScript to wasm) and the host (TypeScript to JavaScript).
-// The dispatch of the interpreter is generated from the instruction table first, into build/,
-// because the table is the only place that names the forms.
+// Builds dist/: the host (TypeScript to JavaScript) and the core (AssemblyScript to wasm). Everything is made in a folder
+// beside it and put in place at the end, so that a failed or interrupted build leaves the old one.
 import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const top = join(dirname(fileURLToPath(import.meta.url)), "..");
 
+/** What the core is made from, besides the dispatch that the instruction table gives. */
+const CORE_SOURCES = [
+  "assembly",
+  "src/isa",
+  "scripts/asc.mjs",
+  "asconfig.json",
+  "package-lock.json",
+];
+
+/** A step of set-up or build went wrong; the message is one line. */
+export class SetupError extends Error {}
+
+/** Every file below `path`, in a fixed order. */
+function* files(path) {
+  let entries;
+  try {
+    entries = readdirSync(path, { withFileTypes: true });
+  } catch {
+    yield path;
+    return;
+  }
+  for (const e of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    yield* files(join(path, e.name));
+  }
+}
+
+/** One hash of the names and contents of files and folders of this checkout. */
+export function hashOf(paths) {
+  const h = createHash("sha256");
+  for (const p of paths) {
+    for (const f of files(join(top, p))) h.update(f.slice(top.length)).update(readFileSync(f));
+  }
+  return h.digest("hex");
+}
+
 function step(what, args) {
   const r = spawnSync(process.execPath, args, { cwd: top, encoding: "utf8" });
   if (r.status === 0) return;
-  process.stderr.write(`error: build: ${what} failed\n${r.stdout}${r.stderr}`);
-  process.exit(2);
+  const said = `${r.stdout ?? ""}${r.stderr ?? ""}`.trim();
+  if (process.env["QUIESCE_DEBUG"] === "1") process.stderr.write(`${said}\n`);
+  const first = said.split("\n").find((line) => /error/i.test(line)) ?? said.split("\n")[0] ?? "";
+  throw new SetupError(
+    `build: ${what}: ${first.trim() || `ended with ${r.signal ?? r.status}`}, expected no error`,
+  );
 }
 
-export function build() {
-  mkdirSync(join(top, "dist"), { recursive: true });
-  step("tsc", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
-  step("asc", ["scripts/asc.mjs"]);
+/** Builds dist/; `stamp` is stored in it as the sign of a complete build. */
+export function build(stamp) {
+  const dist = join(top, "dist");
+  const next = join(top, "build", `dist-${process.pid}`);
+  const old = join(top, "build", `old-${process.pid}`);
+  rmSync(next, { recursive: true, force: true });
+  mkdirSync(next, { recursive: true });
+  try {
+    const tsc = "node_modules/typescript/bin/tsc";
+    step("tsc", [tsc, "-p", "tsconfig.build.json", "--outDir", next]);
+    const core = hashOf(CORE_SOURCES);
+    const had = join(dist, ".core");
+    if (
+      existsSync(had) &&
+      readFileSync(had, "utf8") === core &&
+      existsSync(join(dist, "core.wasm"))
+    ) {
+      copyFileSync(join(dist, "core.wasm"), join(next, "core.wasm"));
+    } else step("asc", ["scripts/asc.mjs", next]);
+    writeFileSync(join(next, ".core"), core);
+    writeFileSync(join(next, ".build"), stamp);
+    if (existsSync(dist)) renameSync(dist, old);
+    renameSync(next, dist);
+  } finally {
+    rmSync(next, { recursive: true, force: true });
+    rmSync(old, { recursive: true, force: true });
+  }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) build();
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { setup } = await import("./setup.mjs");
+  await setup({ rebuild: true });
+}

@@ -1,62 +1,152 @@
-// Makes a checkout ready to run: installs the dependencies when package-lock.json is not the one that
-// was installed, and builds when a source is newer than dist/. Quiet when there is nothing to do.
+// Makes a checkout ready to run: installs the dependencies when they are not those of package-lock.json, and builds when
+// a source differs from what dist/ was built from. Quiet when there is nothing to do; two at once wait for each other.
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build, hashOf, SetupError } from "./build.mjs";
 
 const top = join(dirname(fileURLToPath(import.meta.url)), "..");
-const SOURCES = ["assembly", "src", "scripts", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
+const NODE = [20, 19];
+const SOURCES = [
+  "assembly",
+  "src",
+  "scripts/asc.mjs",
+  "scripts/build.mjs",
+  "asconfig.json",
+  "package-lock.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+];
 
-function* files(path) {
-  let entries;
+/**
+ * Installs and builds what is missing.
+ *
+ * rebuild  build even if nothing changed
+ */
+export async function setup({ rebuild = false } = {}) {
   try {
-    entries = readdirSync(path, { withFileTypes: true });
-  } catch {
-    yield path;
-    return;
-  }
-  for (const e of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) yield* files(join(path, e.name));
-}
-
-function hash(paths) {
-  const h = createHash("sha256");
-  for (const p of paths) for (const f of files(join(top, p))) h.update(f.slice(top.length)).update(readFileSync(f));
-  return h.digest("hex");
-}
-
-function current(stamp, value) {
-  return existsSync(stamp) && readFileSync(stamp, "utf8") === value;
-}
-
-function fail(what, r) {
-  process.stderr.write(`error: set-up: ${what} failed\n${r.stdout ?? ""}${r.stderr ?? ""}`);
-  process.exit(2);
-}
-
-export async function setup() {
-  const lock = hash(["package-lock.json"]);
-  const installed = join(top, "node_modules", ".quiesce-lock");
-  if (!current(installed, lock)) {
-    process.stderr.write("set-up: installing dependencies (npm ci)\n");
-    const r = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], {
-      cwd: top,
-      encoding: "utf8",
-      shell: process.platform === "win32",
+    checkNode();
+    if (installed() && built(hashOf(SOURCES)) && !rebuild) return;
+    await locked(() => {
+      if (!installed()) install();
+      const sources = hashOf(SOURCES);
+      if (built(sources) && !rebuild) return;
+      process.stderr.write("set-up: building dist/\n");
+      build(sources);
     });
-    if (r.status !== 0) fail("npm ci", r);
-    writeFileSync(installed, lock);
-  }
-  const sources = hash(SOURCES);
-  const built = join(top, "dist", ".quiesce-build");
-  if (!current(built, sources)) {
-    process.stderr.write("set-up: building dist/\n");
-    const { build } = await import("./build.mjs");
-    build();
-    mkdirSync(join(top, "dist"), { recursive: true });
-    writeFileSync(built, sources);
+  } catch (e) {
+    if (process.env["QUIESCE_DEBUG"] === "1") throw e;
+    process.stderr.write(`error: ${reason(e)}\n`);
+    process.exit(2);
   }
 }
 
-await setup();
+function reason(e) {
+  if (e instanceof SetupError) return e.message;
+  const { code, path, message } = e;
+  if (code === "ENOSPC")
+    return "set-up: the disk is full, expected 200 MB for the modules and build";
+  if (["EACCES", "EPERM", "EROFS"].includes(code)) {
+    return `set-up: cannot write ${path}: ${code}, expected a checkout that can be written`;
+  }
+  return `set-up: ${String(message).split("\n")[0]}`;
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major > NODE[0] || (major === NODE[0] && minor >= NODE[1])) return;
+  throw new SetupError(
+    `set-up: this is Node ${process.versions.node}, expected ${NODE.join(".")} or newer`,
+  );
+}
+
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(join(top, path), "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether every package that the lock file asks of this platform is there in that version. */
+function installed() {
+  const lock = readJson("package-lock.json")?.packages;
+  const have = readJson("node_modules/.package-lock.json")?.packages;
+  if (!lock || !have) return false;
+  return Object.entries(lock).every(
+    ([path, p]) =>
+      path === "" ||
+      have[path]?.version === p.version ||
+      ((p.optional || p.peer) && have[path] === undefined),
+  );
+}
+
+function built(sources) {
+  const stamp = join(top, "dist", ".build");
+  return existsSync(stamp) && readFileSync(stamp, "utf8") === sources;
+}
+
+function install() {
+  process.stderr.write("set-up: installing dependencies (npm ci)\n");
+  const args = ["ci", "--no-audit", "--no-fund", "--include=dev"];
+  const npm = process.env["npm_execpath"];
+  const options = { cwd: top, encoding: "utf8" };
+  const r = npm?.endsWith(".js")
+    ? spawnSync(process.execPath, [npm, ...args], options)
+    : spawnSync("npm", args, { ...options, shell: process.platform === "win32" });
+  if (r.status === 0) return;
+  const said = `${r.stdout ?? ""}${r.stderr ?? ""}`;
+  if (process.env["QUIESCE_DEBUG"] === "1") process.stderr.write(said);
+  const line = said
+    .split("\n")
+    .map((l) => l.replace(/^npm (error|ERR!)\s*/, ""))
+    .find((l, i) => l !== said.split("\n")[i] && l !== "");
+  const why = r.error?.message ?? line ?? `ended with ${r.signal ?? r.status}`;
+  throw new SetupError(`set-up: npm ci: ${why}, expected the npm registry or a filled npm cache`);
+}
+
+/** Runs `work` while no other set-up of this checkout runs. */
+async function locked(work) {
+  const lock = join(top, "build", "setup.lock");
+  mkdirSync(join(top, "build"), { recursive: true });
+  for (let waited = false; ; waited = true) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: "wx" });
+      break;
+    } catch (e) {
+      if (e.code !== "EEXIST") throw e;
+    }
+    if (abandoned(lock)) rmSync(lock, { force: true });
+    else {
+      if (!waited) process.stderr.write("set-up: waiting for another set-up of this checkout\n");
+      await sleep(200);
+    }
+  }
+  const release = () => rmSync(lock, { force: true });
+  const interrupted = () => process.exit(130);
+  process.once("exit", release);
+  process.once("SIGINT", interrupted);
+  try {
+    work();
+  } finally {
+    release();
+    process.off("exit", release);
+    process.off("SIGINT", interrupted);
+  }
+}
+
+/** A lock whose owner is gone; one without a pid is being written, unless it is old. */
+function abandoned(lock) {
+  try {
+    const pid = Number(readFileSync(lock, "utf8"));
+    if (pid === 0) return Date.now() - statSync(lock).mtimeMs > 5000;
+    process.kill(pid, 0);
+    return false;
+  } catch (e) {
+    return e.code === "ESRCH";
+  }
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) await setup();
