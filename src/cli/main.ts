@@ -1,0 +1,113 @@
+// The command: finds the subcommand, checks the words, runs it, and turns whatever it throws into one line on standard
+// error and an exit code. No subcommand's logic is here.
+import { stripVTControlCharacters } from "node:util";
+import { AsmError } from "../asm/index.ts";
+import { LinkError } from "../link/index.ts";
+import { ScenarioError } from "../scenario/index.ts";
+import type { Maker } from "./command.ts";
+import { EXIT, unknown, UsageError } from "./errors.ts";
+import { version } from "./files.ts";
+import type { Streams } from "./output.ts";
+import { guardStreams, makeDoor } from "./output.ts";
+
+interface Entry {
+  readonly summary: string;
+  readonly load: () => Promise<Maker>;
+}
+
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  list: {
+    summary: "names of the scenarios, mechanisms and unwinders",
+    load: async () => (await import("./list.ts")).listCommand,
+  },
+  disasm: {
+    summary: "instructions of a function in a scenario's kernel or patch",
+    load: async () => (await import("./disasm.ts")).disasmCommand,
+  },
+};
+
+function help(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((n) => n.length));
+  const lines = Object.entries(COMMANDS).map(([n, c]) => `  ${n.padEnd(width)}  ${c.summary}`);
+  return `quiesce ${version()}: a laboratory for live kernel patching
+
+usage: quiesce COMMAND [OPTIONS]
+
+${lines.join("\n")}
+
+quiesce COMMAND --help says more. Exit: 0 consistent, 1 violation found, 2 usage or bad input,
+3 the budget ended before the search did, 4 skipped.
+`;
+}
+
+async function dispatch(words: readonly string[], streams: Streams): Promise<number> {
+  const [name, ...rest] = words;
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    streams.stdout.write(help());
+    return name === undefined ? EXIT.usage : EXIT.consistent;
+  }
+  if (name === "--version" || name === "-v") {
+    streams.stdout.write(`${version()}\n`);
+    return EXIT.consistent;
+  }
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (entry === undefined) throw unknown("command", name, Object.keys(COMMANDS));
+  const make = await entry.load();
+  if (rest.includes("--help") || rest.includes("-h")) {
+    const text = await make(makeDoor(streams, undefined)).help();
+    const plain = streams.stdout.isTTY === true ? text : stripVTControlCharacters(text);
+    streams.stdout.write(`${plain}\n`);
+    return EXIT.consistent;
+  }
+  return await make(makeDoor(streams, outputOf(rest))).run(rest);
+}
+
+/** The value of -o or --output, needed before the words are read. */
+function outputOf(words: readonly string[]): string | undefined {
+  for (const [i, word] of words.entries()) {
+    if (word === "--") return undefined;
+    if (word === "-o" || word === "--output") return words[i + 1];
+    const m = /^(?:-o|--output)=(.+)$/.exec(word);
+    if (m) return m[1];
+  }
+  return undefined;
+}
+
+/** One line for the user; undefined for a bug of ours. */
+function lineOf(e: unknown): string | undefined {
+  if (!(e instanceof Error)) return undefined;
+  const ours = [UsageError, ScenarioError, AsmError, LinkError].some((c) => e instanceof c);
+  if (ours || e.name === "CLIError")
+    return stripVTControlCharacters(e.message).split("\n").join(" ");
+  return undefined;
+}
+
+/**
+ * Runs one command.
+ *
+ * words    the command line without node and the script
+ * returns  the exit code
+ */
+export async function run(words: readonly string[], streams: Streams): Promise<number> {
+  try {
+    return await dispatch(words, streams);
+  } catch (e) {
+    if (process.env["QUIESCE_DEBUG"] === "1" && e instanceof Error) {
+      streams.stderr.write(`${e.stack ?? e.message}\n`);
+    }
+    const line = lineOf(e);
+    const bug = e instanceof Error ? (e.message.split("\n")[0] ?? "") : String(e);
+    streams.stderr.write(
+      line === undefined
+        ? `error: internal: ${bug}, expected no error; QUIESCE_DEBUG=1 shows where\n`
+        : `error: ${line}\n`,
+    );
+    return EXIT.usage;
+  }
+}
+
+/** The door of bin/quiesce.mjs. */
+export async function main(words: readonly string[]): Promise<void> {
+  guardStreams();
+  process.exitCode = await run(words, process);
+}

@@ -1,0 +1,95 @@
+// The door's promises to a user: one line for each mistake, exit codes, JSON that parses, files written whole or not.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { run } from "../../src/cli/main.ts";
+
+const FOLDER = mkdtempSync(join(tmpdir(), "quiesce-"));
+afterAll(() => rmSync(FOLDER, { recursive: true }));
+
+/** Runs a command with its words captured. */
+async function quiesce(...words: readonly string[]) {
+  let out = "";
+  let err = "";
+  const stdout = { write: (text: string) => (out += text) };
+  const stderr = { write: (text: string) => (err += text) };
+  const code = await run(words, { stdout, stderr });
+  return { code, out, err };
+}
+
+const MISTAKES: readonly (readonly [string, string])[] = [
+  ["lst", "error: command: there is no 'lst', did you mean 'list'?\n"],
+  ["list --jsn", "error: list: option: there is no '--jsn', did you mean '--json'?\n"],
+  ["list x", "error: list: 'x' is one word too many, expected as --help says\n"],
+  ["list -o", "error: list: -o has no value, expected one after it\n"],
+  ["list --json --json", "error: list: --json is given twice, expected once\n"],
+  ["disasm", "error: disasm: SCENARIO is missing, expected it\n"],
+  ["disasm default", "error: disasm: WHERE is missing, expected it\n"],
+  ["disasm defualt f", "error: scenario: there is no 'defualt', did you mean 'default'?\n"],
+  [
+    "disasm ./nowhere f",
+    "error: scenario: ./nowhere: no scenario.json there, expected a scenario's folder\n",
+  ],
+  [
+    "disasm default xfer_sumbit",
+    "error: symbol: there is no 'xfer_sumbit', did you mean 'xfer_submit'?\n",
+  ],
+  ["disasm default 0x10", "error: address: 0x10 is in no function, expected one of the image\n"],
+];
+
+describe("the command line", () => {
+  it.each(MISTAKES)("answers `%s` with one line and exit 2", async (words, line) => {
+    const r = await quiesce(...words.split(" "));
+    expect(r).toEqual({ code: 2, out: "", err: line });
+  });
+
+  it("has help for itself and for every command", async () => {
+    const r = await quiesce("--help");
+    expect(r.code).toBe(0);
+    const names = [...r.out.matchAll(/^ {2}(\w+) {2}/gm)].map((m) => m[1] ?? "");
+    expect(names).toContain("list");
+    for (const name of names) {
+      const one = await quiesce(name, "--help");
+      expect(one.code).toBe(0);
+      expect(one.out).toContain(`quiesce ${name}`);
+    }
+  });
+
+  it("lists names as JSON with the documented keys", async () => {
+    const r = await quiesce("list", "--json");
+    const value: unknown = JSON.parse(r.out);
+    expect(Object.keys(Object(value))).toEqual(["scenarios", "hazards", "mechanisms", "unwinders"]);
+  });
+
+  it("writes a result file whole and leaves no other file", async () => {
+    const file = join(FOLDER, "names.json");
+    writeFileSync(file, "old");
+    const r = await quiesce("list", "--json", "-o", file);
+    expect(r).toEqual({ code: 0, out: "", err: "" });
+    expect(readFileSync(file, "utf8")).toBe((await quiesce("list", "--json")).out);
+    expect(readdirSync(FOLDER)).toEqual(["names.json"]);
+  });
+
+  it("names the reason when a result file cannot be written", async () => {
+    const r = await quiesce("list", "-o", join(FOLDER, "no", "file"));
+    expect(r.code).toBe(2);
+    expect(r.err).toMatch(/^error: .*its folder does not exist, expected one to write in\n$/);
+  });
+});
+
+describe("disasm", () => {
+  it("shows a patched function in the kernel and in the patch, with its fentry site", async () => {
+    const r = await quiesce("disasm", "default", "xfer_submit");
+    expect(r.code).toBe(0);
+    expect(r.out).toMatch(/ffffffff8[0-9a-f]+ <xfer_submit\+0x0> +e8 .*# fentry site/);
+    expect(r.out).toMatch(/ffffffffa[0-9a-f]+ <xfer_submit\+0x0>/);
+  });
+
+  it("marks the instruction that an address lies in", async () => {
+    const all = await quiesce("disasm", "default", "xfer_submit");
+    const va = /([0-9a-f]{16}) <xfer_submit\+0x5>/.exec(all.out)?.[1] ?? "";
+    const r = await quiesce("disasm", "default", `0x${va}`, "--intel");
+    expect(r.out).toMatch(new RegExp(`^=> ${va} <xfer_submit\\+0x5>`, "m"));
+  });
+});
