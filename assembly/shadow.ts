@@ -116,14 +116,44 @@ export function moved(rip: u64): void {
 }
 
 /**
- * A frame made by a store, declared at a label. On another stack than the current one its lower slots are dead;
- * `fresh` says that the stack is new, so that nothing that was on it counts.
+ * Puts the frame at slot `n` into the chain that starts at `top`; lower live slots stay before it. A frame that repeats
+ * the return address of the interrupt frame above it is that frame, moved by the entry code (the gap of a #BP): it
+ * takes its place. Answers the new top.
+ */
+function insert(shadow: u32, top: u32, n: u32, ret: u64): u32 {
+  let lower: u32 = 0;
+  let higher = top;
+  while (higher && higher - 1 < n) {
+    lower = higher;
+    higher = load<u32>(shadow + ((higher - 1) << 4), S_LINK);
+  }
+  let kind: u32 = FrameKind.Stored;
+  if (higher) {
+    const h = shadow + ((higher - 1) << 4);
+    const moves = load<u32>(h, S_KIND) == FrameKind.Interrupt && load<u64>(h, S_RET) == ret;
+    if (moves) kind = FrameKind.Interrupt;
+    if (moves || higher - 1 == n) higher = load<u32>(h, S_LINK);
+  }
+  const s = shadow + (n << 4);
+  touch(s);
+  store<u64>(s, ret, S_RET);
+  store<u32>(s, higher, S_LINK);
+  store<u32>(s, kind, S_KIND);
+  if (!lower) return n + 1;
+  const l = shadow + ((lower - 1) << 4);
+  touch(l);
+  store<u32>(l, n + 1, S_LINK);
+  return top;
+}
+
+/**
+ * A frame made by a store, declared at a label. `fresh` says that its stack is new, so that nothing that was on it
+ * counts.
  */
 export function declare(va: u64, ret: u64, fresh: bool): void {
-  if (va - load<u64>(STK_LO) < load<u64>(STK_SIZE)) {
-    if (fresh) setTop(0);
-    else if (va >= load<u64>(STK_TOP_VA)) trim(va + 8);
-    record(va, ret, FrameKind.Stored);
+  const off = va - load<u64>(STK_LO);
+  if (off < load<u64>(STK_SIZE)) {
+    setTop(insert(load<u32>(STK_SHADOW), fresh ? 0 : load<u32>(STK_TOP), <u32>(off >> 3), ret));
     return;
   }
   const a = areaOf(va);
@@ -133,13 +163,6 @@ export function declare(va: u64, ret: u64, fresh: bool): void {
   const meta = load<u32>(a, A_META) + i * STACK_META_SIZE;
   const shadow = load<u32>(a, A_SHADOW) + i * <u32>(size << 1);
   const n = <u32>((va - load<u64>(a, A_START) - <u64>i * size) >> 3);
-  let top: u32 = fresh ? 0 : load<u32>(meta, M_TOP);
-  while (top && top - 1 <= n) top = load<u32>(shadow + ((top - 1) << 4), S_LINK);
-  const s = shadow + (n << 4);
-  touch(s);
-  store<u64>(s, ret, S_RET);
-  store<u32>(s, top, S_LINK);
-  store<u32>(s, FrameKind.Stored, S_KIND);
   touch(meta);
-  store<u32>(meta, n + 1, M_TOP);
+  store<u32>(meta, insert(shadow, fresh ? 0 : load<u32>(meta, M_TOP), n, ret), M_TOP);
 }

@@ -78,9 +78,11 @@ SYM_CODE_START \asmsym
 	/* From the kernel: a gap of six words, so that the handler can emulate a call. */
 	testb	$3, CS-ORIG_RAX(%rsp)
 	jnz	.Lfrom_usermode_no_gap_\@
-	.rept	6
+	.rept	5
 	pushq	5*8(%rsp)
 	.endr
+	TRUE_FRAME 4, 0				/* the interrupt's frame is here now */
+	pushq	5*8(%rsp)
 .Lfrom_usermode_no_gap_\@:
 	.endif
 	PUSH_AND_CLEAR_REGS

@@ -58,9 +58,14 @@ const KINDS: Readonly<Record<number, TruthKind>> = {
   [FrameKind.Stored]: "stored",
 };
 
+// The areas are fixed when a machine is made.
+const areasKnown = new WeakMap<Machine, readonly Area[]>();
+
 function areasOf(m: Machine): readonly Area[] {
+  const known = areasKnown.get(m);
+  if (known) return known;
   const c = m.core;
-  return Array.from({ length: c.u32(NR_STACK_AREAS) }, (_, i) => {
+  const areas = Array.from({ length: c.u32(NR_STACK_AREAS) }, (_, i) => {
     const at = STACK_AREAS + i * STACK_AREA_SIZE;
     return {
       start: c.u64(at + A_START),
@@ -71,6 +76,8 @@ function areasOf(m: Machine): readonly Area[] {
       meta: c.u32(at + A_META),
     };
   });
+  areasKnown.set(m, areas);
+  return areas;
 }
 
 interface Stack {
@@ -111,12 +118,20 @@ function occupant(m: Machine, meta: number): { vcpu: number; top: number } | und
 }
 
 /**
- * A slot that another store overwrote is no longer a return address (a retpoline's), unless it now holds a return
- * trampoline that was registered: then the original address counts.
+ * Where the frame returns to, undefined when it no longer does. A slot that another store overwrote is not a return
+ * address (a retpoline's, a redirected call's), unless it now holds a return trampoline that was registered: then the
+ * original counts. An interrupt frame returns to whatever its slot holds.
  */
-function isLive(m: Machine, slot: bigint, ret: bigint, trampolines: ReadonlySet<bigint>): boolean {
+function returnOf(
+  m: Machine,
+  slot: bigint,
+  recorded: bigint,
+  kind: TruthKind,
+  trampolines: ReadonlySet<bigint>,
+): bigint | undefined {
   const now = m.read64(slot);
-  return now === ret || trampolines.has(now);
+  if (now === recorded || kind === "interrupt" || kind === "user") return now;
+  return trampolines.has(now) ? recorded : undefined;
 }
 
 function chain(
@@ -129,10 +144,9 @@ function chain(
   for (let t = top; t !== 0;) {
     const at = s.shadow + (t - 1) * 16;
     const slot = s.lo + BigInt(t - 1) * 8n;
-    const ret = m.core.u64(at + S_RET);
-    if (isLive(m, slot, ret, trampolines)) {
-      frames.push({ slot, ret, kind: KINDS[m.core.u32(at + S_KIND)] ?? "call" });
-    }
+    const kind = KINDS[m.core.u32(at + S_KIND)] ?? "call";
+    const ret = returnOf(m, slot, m.core.u64(at + S_RET), kind, trampolines);
+    if (ret !== undefined) frames.push({ slot, ret, kind });
     t = m.core.u32(at + S_LINK);
   }
   return frames;
