@@ -8,11 +8,13 @@ import {
   A_SIZE,
   A_START,
   CPU,
+  CURRENT,
   FrameKind,
   M_LEFT_RIP,
   M_PARENT,
   M_TOP,
   NR_STACK_AREAS,
+  RAM,
   STACK_AREAS,
   STACK_AREA_SIZE,
   STACK_META_SIZE,
@@ -22,7 +24,7 @@ import {
   S_LINK,
   S_RET,
 } from "../../assembly/abi.ts";
-import type { Machine } from "./machine.ts";
+import { UnmappedError, type Machine } from "./machine.ts";
 
 export type TruthKind = "call" | "interrupt" | "user" | "stored";
 
@@ -118,18 +120,16 @@ function occupant(m: Machine, meta: number): { vcpu: number; top: number } | und
 }
 
 /**
- * Where the frame returns to, undefined when it no longer does. A slot that another store overwrote is not a return
- * address (a retpoline's, a redirected call's), unless it now holds a return trampoline that was registered: then the
- * original counts. An interrupt frame returns to whatever its slot holds.
+ * Where the frame returns to, undefined when it no longer does: `now` is what its slot holds. A slot that another store
+ * overwrote is not a return address (a retpoline's, a redirected call's), unless it now holds a return trampoline that
+ * was registered: then the original counts. An interrupt frame returns to whatever its slot holds.
  */
 function returnOf(
-  m: Machine,
-  slot: bigint,
+  now: bigint,
   recorded: bigint,
   kind: TruthKind,
   trampolines: ReadonlySet<bigint>,
 ): bigint | undefined {
-  const now = m.read64(slot);
   if (now === recorded || kind === "interrupt" || kind === "user") return now;
   return trampolines.has(now) ? recorded : undefined;
 }
@@ -141,13 +141,26 @@ function chain(
   trampolines: ReadonlySet<bigint>,
 ): readonly TruthFrame[] {
   const frames: TruthFrame[] = [];
+  const view = m.core.view();
+  const vcpu = m.core.u32(CURRENT);
+  let page = -1;
+  let host = 0;
   for (let t = top; t !== 0;) {
     const at = s.shadow + (t - 1) * 16;
-    const slot = s.lo + BigInt(t - 1) * 8n;
-    const kind = KINDS[m.core.u32(at + S_KIND)] ?? "call";
-    const ret = returnOf(m, slot, m.core.u64(at + S_RET), kind, trampolines);
+    const off = (t - 1) * 8;
+    const slot = s.lo + BigInt(off);
+    // Stacks are page-aligned or smaller than a page and aligned to their size: a slot does not cross.
+    if (off >> 12 !== page) {
+      page = off >> 12;
+      const pa = m.translate(slot, vcpu);
+      if (pa === undefined) throw new UnmappedError(slot);
+      host = RAM + Number(pa) - off;
+    }
+    const kind = KINDS[view.getUint32(at + S_KIND, true)] ?? "call";
+    const now = view.getBigUint64(host + off, true);
+    const ret = returnOf(now, view.getBigUint64(at + S_RET, true), kind, trampolines);
     if (ret !== undefined) frames.push({ slot, ret, kind });
-    t = m.core.u32(at + S_LINK);
+    t = view.getUint32(at + S_LINK, true);
   }
   return frames;
 }
