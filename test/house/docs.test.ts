@@ -1,0 +1,65 @@
+// The documents against the code: links lead somewhere, the list of divergences is whole, every dependency is used and
+// has its reason. The prose itself is for readers to judge.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const TOP = join(import.meta.dirname, "../..");
+
+function* files(folder: string, name: RegExp): Generator<string> {
+  for (const e of readdirSync(join(TOP, folder), { withFileTypes: true })) {
+    const path = folder === "" ? e.name : `${folder}/${e.name}`;
+    if (e.isDirectory()) {
+      if (!/^(?:node_modules|dist|build|\.git)$/.test(e.name)) yield* files(path, name);
+    } else if (name.test(e.name)) yield path;
+  }
+}
+
+function read(path: string): string {
+  return readFileSync(join(TOP, path), "utf8");
+}
+
+describe("the documents", () => {
+  it("have no link that leads nowhere", () => {
+    const dead: string[] = [];
+    for (const file of files("", /\.md$/)) {
+      for (const m of read(file).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+        const target = m[1] ?? "";
+        if (/^[a-z]+:/.test(target)) continue;
+        if (!existsSync(join(TOP, dirname(file), target))) dead.push(`${file}: ${target}`);
+      }
+    }
+    expect(dead).toEqual([]);
+  });
+
+  it("list in ARCHITECTURE.md every file that is marked DIFFERS", () => {
+    const text = read("docs/ARCHITECTURE.md");
+    const marked = ["assembly", "src", "kernels"]
+      .flatMap((f) => [...files(f, /\.(?:ts|S|inc)$/)])
+      .filter((f) => /DIFFERS:/.test(read(f)));
+    expect(marked.filter((f) => !text.includes(`- \`${f}\`: `))).toEqual([]);
+    const listed = [...text.matchAll(/^- `([^`]+)`: /gm)].map((m) => m[1] ?? "");
+    expect(listed.filter((f) => !marked.includes(f))).toEqual([]);
+  });
+
+  it("name in ARCHITECTURE.md every folder of src", () => {
+    const text = read("docs/ARCHITECTURE.md");
+    const folders = readdirSync(join(TOP, "src"), { withFileTypes: true })
+      .filter((e) => e.isDirectory() && [...files(`src/${e.name}`, /\.ts$/)].length > 0)
+      .map((e) => `src/${e.name}`);
+    expect(folders.filter((f) => !text.includes(f))).toEqual([]);
+  });
+
+  it("give a reason for every dependency, and every dependency is used", () => {
+    const reasons = read("docs/decisions/0001-dependencies.md");
+    const json: unknown = JSON.parse(read("package.json"));
+    const pick = (key: string): readonly string[] =>
+      Object.keys(Object(Object(json)[key] ?? {})).filter((n) => n !== "@types/node");
+    const runtime = pick("dependencies");
+    expect(
+      [...runtime, ...pick("devDependencies")].filter((n) => !reasons.includes(`\`${n}\``)),
+    ).toEqual([]);
+    const code = [...files("src", /\.ts$/)].map(read).join("\n");
+    expect(runtime.filter((n) => !code.includes(`from "${n}`))).toEqual([]);
+  });
+});
