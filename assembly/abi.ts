@@ -76,7 +76,7 @@ export const INSNS = 0x2000; // u64: instructions retired on all vCPUs, as of th
 export const LEFT = 0x2008; // i64: instructions left in the present run
 export const GRANT = 0x2010; // i64: what LEFT was when INSNS and TIME were last brought up to date
 export const FAULT = 0x2018; // i32: vector of a pending fault, -1 when there is none
-export const FAULT_CODE = 0x201c; // i32: its error code
+export const FAULT_CODE = 0x201c; // i32: its error code, or NONCANONICAL
 export const FAULT_VA = 0x2020; // u64: cr2 of a #PF
 export const EXIT = 0x2028; // u32: Exit
 export const EXIT_ARG = 0x2030; // u64
@@ -129,8 +129,8 @@ export const JUMP_BYTES = 0x4000;
 export const BLOCK_HASH = 0x100000;
 export const BLOCK_HASH_ENTRIES = 0x10000;
 export const LOG = 0x180000; // probe records, LOG_SIZE each
-export const LOG_SIZE = 32;
-export const LOG_ENTRIES = 0x4000;
+export const LOG_SIZE = 40;
+export const LOG_ENTRIES = 0x3000;
 export const MAX_TRACKED = 0x80000;
 export const PAGE_CODE = 0x200000; // u8 per page: decoded code lies here
 export const PAGE_CLEAN = 0x280000; // u8 per page: not written since the base snapshot
@@ -283,6 +283,9 @@ export enum Vector {
   CP = 21,
 }
 
+// An access to a non-canonical address, on its way to being #GP(0) or, through the stack, #SS(0).
+export const NONCANONICAL = 0x10000;
+
 export enum Exit {
   None = 0,
   Halt = 1, // every further instruction waits for an interrupt
@@ -339,6 +342,7 @@ export const L_RSP = 16; // u64
 export const L_VCPU = 24; // u16
 export const L_CPL = 26; // u16
 export const L_ID = 28; // u32: W_ID
+export const L_TIME = 32; // u64: the vCPU's virtual time
 
 // A local APIC.
 export const P_IRR = 0; // 4 x u64

@@ -21,7 +21,7 @@ import {
   Vector,
 } from "./abi";
 import { CondA } from "./flags";
-import { put, reach } from "./mmu";
+import { put, reachStack } from "./mmu";
 import { Operand } from "./operand";
 import { record, rose } from "./shadow";
 import { fault, nextRip, the } from "./state";
@@ -106,7 +106,7 @@ export class Always {
 
 function pushReturn(ret: u64): bool {
   const sp = load<u64>(RSP) - 8;
-  const p = reach<u64>(sp, 1);
+  const p = reachStack<u64>(sp, 1);
   if (!p) return false;
   put<u64>(p, ret);
   store<u64>(RSP, sp);
@@ -142,7 +142,7 @@ export function jmpIndirect<S extends Operand, T>(up: usize): usize {
 
 export function ret(up: usize): usize {
   const sp = load<u64>(RSP);
-  const p = reach<u64>(sp, 0);
+  const p = reachStack<u64>(sp, 0);
   if (!p) return 0;
   const target = load<u64>(p);
   if (!canonical(target)) return usize(fault(Vector.GP, 0));
@@ -154,7 +154,7 @@ export function ret(up: usize): usize {
 /** RET imm16. */
 export function retPop(up: usize): usize {
   const sp = load<u64>(RSP);
-  const p = reach<u64>(sp, 0);
+  const p = reachStack<u64>(sp, 0);
   if (!p) return 0;
   const target = load<u64>(p);
   if (!canonical(target)) return usize(fault(Vector.GP, 0));

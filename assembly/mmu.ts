@@ -13,9 +13,11 @@ import {
   EFER,
   EFL,
   FAULT,
+  FAULT_CODE,
   JUMPS,
   JUMP_BYTES,
   JUMP_CACHES,
+  NONCANONICAL,
   PAGE_CLEAN,
   PAGE_CODE,
   RAM,
@@ -74,7 +76,8 @@ export function flushTlb(v: i32): void {
 }
 
 export function flushJumps(v: i32): void {
-  memory.fill(JUMP_CACHES + (v << 1) * JUMP_BYTES, 0xff, 2 * JUMP_BYTES);
+  // An empty entry is a non-canonical address, where no instruction can be: all ones would be one.
+  memory.fill(JUMP_CACHES + (v << 1) * JUMP_BYTES, 0x5a, 2 * JUMP_BYTES);
 }
 
 /** After pages became clean or got decoded code: writes must come here again. */
@@ -108,7 +111,7 @@ export function walk(va: u64, access: i32): u64 {
   const code =
     (write << 1) | (user ? 4 : 0) | (access & FETCH && load<u64>(EFER) & EFER_NXE ? 16 : 0);
   if (!canonical(va)) {
-    fault(Vector.GP, 0);
+    fault(Vector.GP, NONCANONICAL);
     return NOWHERE;
   }
   let at = load<u64>(CR3) & PTE_PA;
@@ -234,6 +237,18 @@ export function reach<T>(va: u64, w: i32): usize {
   if (load<u64>(e) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095)))
     return <usize>va + <usize>load<u32>(e, 8);
   return reachSlow(va, sizeof<T>(), w);
+}
+
+/** As reach, for an access through rsp: a non-canonical address is #SS. */
+export function reachStack<T>(va: u64, w: i32): usize {
+  const p = reach<T>(va, w);
+  if (!p) stackFault();
+  return p;
+}
+
+/** Turns a fault for a non-canonical address into #SS. */
+export function stackFault(): void {
+  if (load<i32>(FAULT_CODE) == NONCANONICAL) fault(Vector.SS, 0);
 }
 
 /** Stores to where `reach` said. */

@@ -25,6 +25,13 @@ export function eaOffset(up: usize): u64 {
   return m & MISC_ADDR32 ? <u64>(<u32>va) : va;
 }
 
+/** The address `by` bytes from an operand, within the address size. */
+function eaFrom(up: usize, by: u64): u64 {
+  const va = eaOffset(up) + by;
+  const cut = load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>va) : va;
+  return cut + load<u64>(load<u16>(up, U_SEG));
+}
+
 export function eaFull(up: usize): u64 {
   return eaOffset(up) + load<u64>(load<u16>(up, U_SEG));
 }
@@ -55,6 +62,9 @@ export class Memory {
   va(up: usize): u64 {
     return 0;
   }
+  vaFrom(up: usize, by: u64): u64 {
+    return 0;
+  }
   at<T>(up: usize, w: i32): usize {
     return 0;
   }
@@ -71,6 +81,9 @@ export class RegA {
   va(up: usize): u64 {
     return 0;
   } // for the compiler only: nobody asks a register
+  vaFrom(up: usize, by: u64): u64 {
+    return 0;
+  }
   at<T>(up: usize, w: i32): usize {
     return load<u16>(up, U_A);
   }
@@ -117,6 +130,9 @@ export class Mem {
   va(up: usize): u64 {
     return ea(up);
   }
+  vaFrom(up: usize, by: u64): u64 {
+    return ea(up) + by;
+  }
   offset(up: usize): u64 {
     return ea(up);
   }
@@ -137,6 +153,9 @@ export class MemX {
   }
   va(up: usize): u64 {
     return eaFull(up);
+  }
+  vaFrom(up: usize, by: u64): u64 {
+    return eaFrom(up, by);
   }
   offset(up: usize): u64 {
     return eaOffset(up);

@@ -54,7 +54,7 @@ import { decode, ended, movesSp, PAST_LIMIT } from "./decode";
 import { execute } from "../build/dispatch";
 import { fetchPa } from "./mmu";
 import { UOP_FAULTY, UOP_GO_ON, UOP_MOVED, UOP_WATCH } from "./ids";
-import { deliver, HARDWARE, SOFTWARE, softwareDue, takeSoftware } from "./trap";
+import { deliver, takeSoftware } from "./trap";
 import { findWatch } from "./watch";
 
 const SINGLE: u64 = 0x8000000000000000;
@@ -234,7 +234,7 @@ function chunk(n: i64): i64 {
     from = takeLink();
     if (load<i32>(FAULT) >= 0 || load<u32>(EXIT) || load<i32>(HALTED) || load<i32>(INT_SHADOW))
       break;
-    if (softwareDue() || eventsDue()) break;
+    if (eventsDue()) break;
   }
   return settle();
 }
@@ -245,7 +245,10 @@ function eventsDue(): bool {
   if (f & TF) return true;
   const p = apicOf(load<u32>(CURRENT));
   return (
-    (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) || ((f & IF) != 0 && pending(p) >= 0)
+    (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) ||
+    ((f & IF) != 0 && pending(p) >= 0) ||
+    // A timer that was set in the middle of a grant fires in the middle of it.
+    load<u64>(p, P_DEADLINE) - load<u64>(TIME) < load<u64>(GRANT)
   );
 }
 
@@ -276,7 +279,7 @@ export function run(n: i64): i64 {
       }
       if (vector >= 0) {
         store<i32>(HALTED, 0);
-        deliver(vector, 0, HARDWARE, load<u64>(RIP));
+        deliver(vector, 0, load<u64>(RIP));
         store<u64>(TIME, load<u64>(TIME) + 1);
         left--;
         continue;
@@ -297,20 +300,16 @@ export function run(n: i64): i64 {
     const soft = takeSoftware();
     if (load<i32>(FAULT) >= 0) {
       const v = load<i32>(FAULT);
-      deliver(v, load<i32>(FAULT_CODE), HARDWARE, load<u64>(RIP));
+      deliver(v, load<i32>(FAULT_CODE), load<u64>(RIP));
       store<u64>(TIME, load<u64>(TIME) + 1);
       left--;
       continue;
     }
-    if (soft >= 0) {
-      deliver(soft, 0, SOFTWARE, load<u64>(RIP));
-      store<u64>(TIME, load<u64>(TIME) + 1);
-      left--;
-      continue;
-    }
-    if (trapped && load<u32>(EXIT) != Exit.Stop) {
+    const early = load<u32>(EXIT) == Exit.Stop || load<u32>(EXIT) == Exit.LogFull;
+    if (shadowed && early) store<i32>(INT_SHADOW, 1);
+    if (trapped && !soft && !early) {
       store<u64>(DR0 + 48, load<u64>(DR0 + 48) | 0x4000);
-      deliver(Vector.DB, 0, HARDWARE, load<u64>(RIP));
+      deliver(Vector.DB, 0, load<u64>(RIP));
     }
     if (load<u32>(EXIT)) break;
   }

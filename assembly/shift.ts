@@ -239,7 +239,7 @@ export function bitString<F extends Bts, D extends Memory, S extends Operand, T>
   if (!the<D>().mem()) return bit<F, D, S, T>(up);
   const i = the<S>().get<T>(up, the<S>().at<T>(up, 0));
   const shift = sizeof<T>() == 8 ? 6 : sizeof<T>() == 4 ? 5 : 4;
-  const va = the<D>().va(up) + <u64>((i >> shift) * sizeof<T>());
+  const va = the<D>().vaFrom(up, <u64>((i >> shift) * sizeof<T>()));
   const n = i & (bits<T>() - 1);
   const d = reach<T>(va, the<F>().writes() ? 1 : 0);
   if (!d) return false;

@@ -20,14 +20,14 @@ import {
   U_IMM,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
-import { put, reach } from "./mmu";
+import { put, reachStack } from "./mmu";
 import { Operand } from "./operand";
 import { rose } from "./shadow";
 import { nextRip, leaveAt, the } from "./state";
 
 export function pushValue<T>(v: i64): bool {
   const sp = load<u64>(RSP) - sizeof<T>();
-  const p = reach<T>(sp, 1);
+  const p = reachStack<T>(sp, 1);
   if (!p) return false;
   put<T>(p, <T>v);
   store<u64>(RSP, sp);
@@ -43,7 +43,7 @@ export function push<S extends Operand, T>(up: usize): bool {
 /** POP: the address of a memory destination is worked out after rsp was raised. */
 export function pop<D extends Operand, T>(up: usize): bool {
   const sp = load<u64>(RSP);
-  const p = reach<T>(sp, 0);
+  const p = reachStack<T>(sp, 0);
   if (!p) return false;
   const v = <i64>load<T>(p);
   store<u64>(RSP, sp + sizeof<T>());
@@ -63,7 +63,7 @@ export function pushSelector<T>(up: usize): bool {
 
 export function leave<T>(up: usize): bool {
   const bp = load<u64>(RBP);
-  const p = reach<T>(bp, 0);
+  const p = reachStack<T>(bp, 0);
   if (!p) return false;
   const v = load<T>(p);
   store<u64>(RSP, bp + sizeof<T>());
@@ -79,14 +79,15 @@ export function enter<T>(up: usize): bool {
   const bp = load<u64>(RBP);
   const frame = sp - sizeof<T>();
   // All slots are checked before the first is written.
-  for (let i: u64 = 0; i <= level; i++) if (!reach<T>(frame - i * sizeof<T>(), 1)) return false;
-  for (let i: u64 = 1; i < level; i++) if (!reach<T>(bp - i * sizeof<T>(), 0)) return false;
-  put<T>(reach<T>(frame, 1), <T>bp);
+  for (let i: u64 = 0; i <= level; i++)
+    if (!reachStack<T>(frame - i * sizeof<T>(), 1)) return false;
+  for (let i: u64 = 1; i < level; i++) if (!reachStack<T>(bp - i * sizeof<T>(), 0)) return false;
+  put<T>(reachStack<T>(frame, 1), <T>bp);
   for (let i: u64 = 1; i < level; i++) {
-    const v = load<T>(reach<T>(bp - i * sizeof<T>(), 0));
-    put<T>(reach<T>(frame - i * sizeof<T>(), 1), v);
+    const v = load<T>(reachStack<T>(bp - i * sizeof<T>(), 0));
+    put<T>(reachStack<T>(frame - i * sizeof<T>(), 1), v);
   }
-  if (level) put<T>(reach<T>(frame - <u64>level * sizeof<T>(), 1), <T>frame);
+  if (level) put<T>(reachStack<T>(frame - <u64>level * sizeof<T>(), 1), <T>frame);
   store<T>(RBP, <T>frame);
   store<u64>(RSP, frame - <u64>level * sizeof<T>() - size);
   return true;
@@ -111,7 +112,7 @@ export function setFlags(v: u64, width: i32): void {
 /** POPF ends its block, because it may open the door to an interrupt. */
 export function popFlags<T>(up: usize): usize {
   const sp = load<u64>(RSP);
-  const p = reach<T>(sp, 0);
+  const p = reachStack<T>(sp, 0);
   if (!p) {
     return 0;
   }

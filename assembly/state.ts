@@ -11,13 +11,20 @@ import {
   GRANT,
   INSNS,
   LEFT,
+  NONCANONICAL,
   RAX,
+  RBP,
   RIP,
   RIP_PAGE,
+  RSP,
   TIME,
+  U_BASE,
   U_LEN,
   U_OFF,
   U_REM,
+  U_SEG,
+  Vector,
+  ZERO,
 } from "./abi";
 
 /** The instance through which a class without fields is used as a type parameter. */
@@ -64,6 +71,19 @@ export function nextRip(up: usize): u64 {
 export function leaveAt(up: usize, rip: u64, done: i32): void {
   store<u64>(RIP, rip);
   store<i64>(LEFT, load<i64>(LEFT) + <i64>(<i32>load<u16>(up, U_REM) - done));
+}
+
+/**
+ * Leaves before the instruction of this record, which was not done. A non-canonical address based on rsp or rbp is
+ * #SS unless fs or gs is named; any other is #GP. SDM Vol. 1, "Memory Operand Addressing in 64-Bit Mode".
+ */
+export function undone(up: usize): void {
+  if (load<i32>(FAULT) >= 0 && load<i32>(FAULT_CODE) == NONCANONICAL) {
+    const base = load<u16>(up, U_BASE);
+    const stack = (base == RSP || base == RBP) && load<u16>(up, U_SEG) == ZERO;
+    fault(stack ? Vector.SS : Vector.GP, 0);
+  }
+  leaveAt(up, ripOf(up), 0);
 }
 
 /** Instructions that all vCPUs retired before the one of this record. */

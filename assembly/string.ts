@@ -101,12 +101,13 @@ export class Cmps {
     return true;
   }
   do<T>(up: usize): bool {
-    const s = source<T>(up);
-    if (!s) return false;
-    const a = <i64>load<T>(s);
+    // The second operand is read first, as CPUs do: it counts when both fault.
     const d = reach<T>(address(RDI, up), 0);
     if (!d) return false;
-    the<Cmp>().do<T>(a, <i64>load<T>(d));
+    const b = <i64>load<T>(d);
+    const s = source<T>(up);
+    if (!s) return false;
+    the<Cmp>().do<T>(<i64>load<T>(s), b);
     advance(RSI, up, step<T>());
     advance(RDI, up, step<T>());
     return true;

@@ -109,7 +109,9 @@ export function sti(up: usize): usize {
   return next(up);
 }
 
+/** STAC and CLAC. */
 export function acFlag<F extends Stac>(up: usize): usize {
+  if (load<i32>(CPL)) return usize(fault(Vector.UD, 0));
   const v = load<u64>(EFL);
   store<u64>(EFL, the<F>().on() ? v | (<u64>AC) : v & ~(<u64>AC));
   flushTlb(load<i32>(CURRENT));
@@ -270,13 +272,13 @@ export class Ldtr {
 
 /** MOV from a segment register: a memory destination takes 16 bits. */
 export function movFromSeg<D extends Operand, T>(up: usize): bool {
-  if (load<u16>(up, U_B) > 5) return fault(Vector.UD, 0);
-  return putSelector<D, T>(up, <i64>load<u16>(SEG_ES + (load<u16>(up, U_B) << 1)));
+  if ((load<u16>(up, U_B) & 7) > 5) return fault(Vector.UD, 0);
+  return putSelector<D, T>(up, <i64>load<u16>(SEG_ES + ((load<u16>(up, U_B) & 7) << 1)));
 }
 
 /** MOV to a segment register. In 64-bit mode only FS and GS take a base from their descriptor. */
 export function movToSeg<S extends Operand, T>(up: usize): usize {
-  const n = <i32>load<u16>(up, U_A);
+  const n = load<u16>(up, U_A) & 7; // REX.R does not count
   if (n == 1 || n > 5) return usize(fault(Vector.UD, 0));
   const s = the<S>().at<u16>(up, 0);
   if (the<S>().mem() && !s) return 0;
@@ -376,6 +378,11 @@ export function movToDr<S extends Operand, T>(up: usize): bool {
     i == 6 ? (v & 0xe00f) | 0xffff0ff0 : i == 7 ? (v & 0xffff23ff) | 0x400 : v,
   );
   return true;
+}
+
+/** CLFLUSH: a load as far as faults go. */
+export function clflush<D extends Memory>(up: usize): bool {
+  return the<D>().at<u8>(up, 0) != 0;
 }
 
 export function invlpg<D extends Memory>(up: usize): usize {

@@ -33,12 +33,12 @@ import {
   Vector,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
-import { reach, selectTlb, systemRead, systemSlot, systemWrite } from "./mmu";
+import { reachStack, selectTlb, stackFault, systemRead, systemSlot, systemWrite } from "./mmu";
 import { moved, record, rose } from "./shadow";
 import { fault, nextRip } from "./state";
 
-export const HARDWARE: i32 = 0; // an interrupt from outside, or a fault
-export const SOFTWARE: i32 = 1; // INT n, INT3: the gate's DPL counts
+const HARDWARE: i32 = 0; // an interrupt from outside, or a fault
+const SOFTWARE: i32 = 1; // INT n, INT3: the gate's DPL counts
 
 /** The vectors that push an error code. */
 function hasCode(vector: i32): bool {
@@ -86,9 +86,11 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   const words = hasCode(vector) && source == HARDWARE ? 6 : 5;
   const bottom = sp - <u64>(words << 3);
   systemSlot(bottom);
-  if (load<i32>(FAULT) >= 0) return false;
-  systemSlot(sp - 1);
-  if (load<i32>(FAULT) >= 0) return false;
+  if (load<i32>(FAULT) < 0) systemSlot(sp - 1);
+  if (load<i32>(FAULT) >= 0) {
+    stackFault();
+    return false;
+  }
 
   const oldSp = load<u64>(RSP);
   const oldSs = load<u16>(SEG_SS);
@@ -117,27 +119,25 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
 }
 
 /** Delivers a vector with `rip` as the return address, escalating to #DF and shutdown. */
-export function deliver(vector: i32, code: i32, source: i32, rip: u64): void {
+export function deliver(vector: i32, code: i32, rip: u64): void {
   store<i32>(FAULT, -1);
   let v = vector;
-  let c = code;
-  let s = source;
+  let c = code & 0xffff;
   for (;;) {
     if (v == Vector.PF) store<u64>(CR2, load<u64>(FAULT_VA));
-    if (attempt(v, c, s, rip)) return;
+    if (attempt(v, c, HARDWARE, rip)) return;
     const next = load<i32>(FAULT);
-    const nextCode = load<i32>(FAULT_CODE);
+    const nextCode = load<i32>(FAULT_CODE) & 0xffff;
     store<i32>(FAULT, -1);
     if (v == Vector.DF) {
       store<i32>(HALTED, 2);
       return;
     }
     const double =
-      (contributory(v) && contributory(next) && s == HARDWARE) ||
+      (contributory(v) && contributory(next)) ||
       (v == Vector.PF && (contributory(next) || next == Vector.PF));
     v = double ? Vector.DF : next;
     c = double ? 0 : nextCode;
-    s = HARDWARE;
   }
 }
 
@@ -160,19 +160,19 @@ export function descriptor(selector: i32, vector: i32): u64 {
 export function iret(up: usize): usize {
   if (load<u64>(EFL) & NT) return usize(fault(Vector.GP, 0));
   const sp = load<u64>(RSP);
-  let p = reach<u64>(sp, 0);
+  let p = reachStack<u64>(sp, 0);
   if (!p) return 0;
   const rip = load<u64>(p);
-  p = reach<u64>(sp + 8, 0);
+  p = reachStack<u64>(sp + 8, 0);
   if (!p) return 0;
   const cs = load<i32>(p) & 0xffff;
-  p = reach<u64>(sp + 16, 0);
+  p = reachStack<u64>(sp + 16, 0);
   if (!p) return 0;
   const flags = load<u64>(p);
-  p = reach<u64>(sp + 24, 0);
+  p = reachStack<u64>(sp + 24, 0);
   if (!p) return 0;
   const newSp = load<u64>(p);
-  p = reach<u64>(sp + 32, 0);
+  p = reachStack<u64>(sp + 32, 0);
   if (!p) return 0;
   const ss = load<i32>(p) & 0xffff;
   const oldCpl = load<i32>(CPL);
@@ -214,22 +214,20 @@ export function iret(up: usize): usize {
   return 0;
 }
 
-let software: i32 = -1;
+// Whether the last block ended with a software interrupt that was delivered: no single-step trap follows it.
+let software: bool = false;
 
-/** INT n, INT3 and INT1: delivered by `run`, with the next instruction as return address. */
+/**
+ * INT n, INT3 and INT1. The delivery is part of the instruction: the next instruction is the return address, and when
+ * it cannot be delivered the fault is that of the instruction, with nothing done.
+ */
 export function raise(up: usize, vector: i32): usize {
-  software = vector;
-  store<u64>(RIP, nextRip(up));
+  if (attempt(vector, 0, SOFTWARE, nextRip(up))) software = true;
   return 0;
 }
 
-export function softwareDue(): bool {
-  return software >= 0;
-}
-
-/** The software interrupt that the last block ended with, or -1. */
-export function takeSoftware(): i32 {
-  const v = software;
-  software = -1;
-  return v;
+export function takeSoftware(): bool {
+  const s = software;
+  software = false;
+  return s;
 }

@@ -14,6 +14,7 @@ import {
   L_INSN,
   L_RIP,
   L_RSP,
+  L_TIME,
   L_VCPU,
   MAX_WATCHES,
   NR_WATCHES,
@@ -32,7 +33,7 @@ import {
 import { codeWritten } from "./block";
 import { peekPa, forgetFault, reach } from "./mmu";
 import { declare } from "./shadow";
-import { exit, insnsBefore, ripOf } from "./state";
+import { exit, insnsBefore, ripOf, timeAt } from "./state";
 
 /** The next watch from entry `i` on that covers an instruction [va, va + n), or MAX_WATCHES. */
 export function findWatch(i: u32, va: u64, n: u32): u32 {
@@ -92,6 +93,7 @@ export function watched(up: usize, w: usize): bool {
   store<u16>(l, <u16>load<u32>(CURRENT), L_VCPU);
   store<u16>(l, <u16>load<u32>(CPL), L_CPL);
   store<u32>(l, load<u32>(w, W_ID), L_ID);
+  store<u64>(l, timeAt(up), L_TIME);
   store<u32>(LOG_COUNT, c + 1);
   return true;
 }

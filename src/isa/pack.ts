@@ -182,7 +182,8 @@ function shapeOf(form: Form): Shape {
   const types = first === undefined ? undefined : WIDTHS[first];
   if (first !== undefined && !types) throw new Error(`isa: width "${first}" of "${form.syntax}"`);
   const second = letters.find((l) => l !== first);
-  const extra = second !== undefined && given === undefined && !bare ? WIDTHS[second]?.[0] : undefined;
+  const extra =
+    second !== undefined && given === undefined && !bare ? WIDTHS[second]?.[0] : undefined;
   const hasE = operands.some((o) => o[0] === "E");
   const hasM = operands.some(isMemoryOnly);
   const hasR = operands.some((o) => o[0] === "R");
@@ -193,25 +194,48 @@ function shapeOf(form: Form): Shape {
     for (const memory of memories) {
       const classes: string[] = [];
       operands.forEach((o, i) => {
-        if (bare || source(o) === Operand.Number || o[0] === "J" || o[0] === "O" || o === "DX" || o === "FS" || o === "GS") return;
+        if (
+          bare ||
+          source(o) === Operand.Number ||
+          o[0] === "J" ||
+          o[0] === "O" ||
+          o === "DX" ||
+          o === "FS" ||
+          o === "GS"
+        )
+          return;
         if (o[0] === "I" || o === "1") classes.push("Constant");
         else if (o === "CL") classes.push("Cl");
         else if ((o[0] === "E" || o[0] === "M") && memory) classes.push(memory);
         else classes.push(i === 0 ? "RegA" : "RegB");
       });
-      const args = [cls, ...classes, t || undefined, extra].filter((s) => s !== undefined && s !== "");
+      const args = [cls, ...classes, t || undefined, extra].filter(
+        (s) => s !== undefined && s !== "",
+      );
       calls.push(`${fn}${args.length ? `<${args.join(", ")}>` : ""}(up)`);
     }
   }
   const a = operands[0];
   const b = operands[1];
-  const byte = (o: string | undefined): boolean => o !== undefined && (o === "AL" || /^[EGZ]b$/.test(o));
+  const byte = (o: string | undefined): boolean =>
+    o !== undefined && (o === "AL" || /^[EGZ]b$/.test(o));
   const segment = a === "FS" || a === "GS";
   return {
     calls,
-    width: types === undefined || types.length === 1 ? Width.One : types.length === 2 ? Width.Y : Width.V,
+    width:
+      types === undefined || types.length === 1
+        ? Width.One
+        : types.length === 2
+          ? Width.Y
+          : Width.V,
     form: kind,
-    a: segment ? (a === "FS" ? Operand.Fs : Operand.Gs) : a === undefined ? Operand.None : source(a),
+    a: segment
+      ? a === "FS"
+        ? Operand.Fs
+        : Operand.Gs
+      : a === undefined
+        ? Operand.None
+        : source(a),
     b: b === undefined ? Operand.None : source(b),
     bytes: (byte(a) ? 1 : 0) | (byte(b) ? 2 : 0),
   };
@@ -235,7 +259,11 @@ const PREFIXES = ["np", "66", "f3", "f2"] as const;
 
 /** How much of the encoding space a form leaves open: a narrower form wins over a wider one. */
 function breadth(e: Encoding): number {
-  return (e.prefix === "any" ? 8 : 0) + (e.fixed !== undefined ? 0 : e.digit !== undefined ? 1 : 2) + (e.plusReg ? 1 : 0);
+  return (
+    (e.prefix === "any" ? 8 : 0) +
+    (e.fixed !== undefined ? 0 : e.digit !== undefined ? 1 : 2) +
+    (e.plusReg ? 1 : 0)
+  );
 }
 
 interface Candidate {
@@ -284,7 +312,12 @@ function attributesOf(form: Form, e: Encoding): number {
   return attr;
 }
 
-function startsWith(list: readonly UopCall[], at: number, calls: readonly string[], ends: boolean): boolean {
+function startsWith(
+  list: readonly UopCall[],
+  at: number,
+  calls: readonly string[],
+  ends: boolean,
+): boolean {
   return calls.every((c, i) => list[at + i]?.call === c && list[at + i]?.ends === ends);
 }
 
@@ -345,7 +378,12 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
   const groups: Uint16Array[] = [];
   for (const [slot, candidates] of byOpcode) {
     const only = candidates.length === 1 ? candidates[0] : undefined;
-    if (only && only.encoding.prefix === "any" && only.encoding.digit === undefined && only.encoding.fixed === undefined) {
+    if (
+      only &&
+      only.encoding.prefix === "any" &&
+      only.encoding.digit === undefined &&
+      only.encoding.fixed === undefined
+    ) {
       slots[slot] = only.row;
       continue;
     }

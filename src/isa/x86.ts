@@ -376,7 +376,7 @@ export const X86: readonly Form[] = [
   x("0f ae e8",       "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
   x("0f ae f0",       "mfence",          "nop",                "",         "",               "0f ae f0 | mfence"),
   x("0f ae f8",       "sfence",          "nop",                "",         "",               "0f ae f8 | sfence"),
-  x("0f ae /7",       "clflush M",       "nop!",               "",         "",               "0f ae 3b | clflush BYTE PTR [rbx]"),
+  x("0f ae /7",       "clflush M",       "clflush",            "",         "",               "0f ae 3b | clflush BYTE PTR [rbx]"),
 
   // Interrupts and system calls: INT, IRET, SYSCALL, SYSRET, UD
   x("cc",             "int3",            "int3",               "",         "end",            "cc | int3"),
@@ -392,8 +392,8 @@ export const X86: readonly Form[] = [
   x("f4",             "hlt",             "hlt",                "",         "end priv",       "f4 | hlt"),
   x("fa",             "cli",             "cli",                "",         "end",            "fa | cli"),
   x("fb",             "sti",             "sti",                "",         "end",            "fb | sti"),
-  x("0f 01 ca",       "clac",            "acFlag.Clac",        "",         "end priv",       "0f 01 ca | clac"),
-  x("0f 01 cb",       "stac",            "acFlag.Stac",        "",         "end priv",       "0f 01 cb | stac"),
+  x("0f 01 ca",       "clac",            "acFlag.Clac",        "",         "end",            "0f 01 ca | clac"),
+  x("0f 01 cb",       "stac",            "acFlag.Stac",        "",         "end",            "0f 01 cb | stac"),
   x("0f 01 c1",       "vmcall",          "vmcall",             "",         "end priv",       "0f 01 c1 | vmcall"),
   x("0f 01 f8",       "swapgs",          "swapgs",             "",         "priv",           "0f 01 f8 | swapgs"),
   x("0f 01 f9",       "rdtscp",          "rdtscp",             "",         "",               "0f 01 f9 | rdtscp"),

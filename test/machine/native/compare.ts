@@ -1,0 +1,51 @@
+// Compares what the CPU and the emulator did with a case, flags that the manual leaves undefined left out, and says
+// what differs in one readable piece.
+import { CODE, DATA, STACK, DATA_SIZE, type Case, type Outcome } from "./layout.ts";
+
+const FLAGS = 0xcd5n;
+
+/** The flags of `rip` that may be compared. */
+function flagMask(c: Case, rip: bigint): bigint {
+  const off = Number(rip - CODE) - c.codeOff;
+  const open = c.undefinedAt.find(([at]) => at === off)?.[1] ?? c.undefinedAt.at(-1)?.[1] ?? 0;
+  return FLAGS & ~BigInt(open);
+}
+
+/** Differences by name; empty when the two agree. */
+export function compare(c: Case, native: Outcome, emulated: Outcome): string[] {
+  const out: string[] = [];
+  const differs = (what: string, a: bigint, b: bigint): void => {
+    if (a !== b) out.push(`${what}: cpu 0x${a.toString(16)}, emulated 0x${b.toString(16)}`);
+  };
+  differs("vector", BigInt(native.vector), BigInt(emulated.vector));
+  differs("rip", native.rip, emulated.rip);
+  if (native.vector === emulated.vector) {
+    // The host's kernel reports every user access to its own half as a protection violation.
+    const kernelHalf = native.vector === 14 && native.cr2 >> 63n === 1n;
+    const mask = kernelHalf ? ~1n : ~0n;
+    differs("error code", native.code & mask, emulated.code & mask);
+    if (native.vector === 14) differs("cr2", native.cr2, emulated.cr2);
+  }
+  native.regs.forEach((v, i) => differs(`r${i}`, v, emulated.regs[i] ?? 0n));
+  const m = flagMask(c, native.rip);
+  differs("flags", native.rflags & m, emulated.rflags & m);
+  differs("memory", native.hash, emulated.hash);
+  return out;
+}
+
+export function describe(c: Case): string {
+  const hex = [...c.code].map((b) => b.toString(16).padStart(2, "0")).join(" ");
+  const regs = c.regs.map((v, i) => `r${i}=${v.toString(16)}`).join(" ");
+  return `code at +0x${c.codeOff.toString(16)}: ${hex}\n  ${regs} rflags=${c.rflags.toString(16)}`;
+}
+
+/** Where two memory dumps differ. */
+export function memoryDifference(a: Uint8Array, b: Uint8Array): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < a.length && out.length < 8; i++) {
+    if (a[i] === b[i]) continue;
+    const va = i < DATA_SIZE ? DATA + BigInt(i) : STACK + BigInt(i - DATA_SIZE);
+    out.push(`0x${va.toString(16)}: cpu ${a[i]?.toString(16)}, emulated ${b[i]?.toString(16)}`);
+  }
+  return out;
+}

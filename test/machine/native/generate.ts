@@ -1,0 +1,506 @@
+// Random cases from the rows of the table: a handful of instructions with what they need in front of them (pointers,
+// counts, targets), so that most of them do something. It tracks which flags the manual leaves undefined and lets
+// none of them reach an instruction that reads flags. Every case ends in an int3 or a fault.
+import { encode, type MemoryOperand, type Operands } from "./encode.ts";
+import { CODE, DATA, HOT, RO, STACK, type Case } from "./layout.ts";
+import { Random, edgy } from "./random.ts";
+import { ALL, C, O, ROWS, Z, notNative, type Row } from "./rows.ts";
+
+const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+const INDEX = 11; // holds a small number
+const POINTERS = [12, 13, 14, 15, RBX, RSI, RDI] as const; // hold addresses in the data
+const FLAGS = 0xcd5n;
+
+interface Item {
+  readonly bytes: number[];
+  /** A displacement to fill in: at `at`, `size` bytes, to the start of group `to`. */
+  readonly jump?: { readonly at: number; readonly size: number; readonly to: number };
+}
+
+function row(opcode: string): Row {
+  const r = ROWS.find((x) => x.form.opcode === opcode);
+  if (!r) throw new Error(`generate: no row "${opcode}"`);
+  return r;
+}
+
+const MOV_IMM = row("b8+r iv");
+const MOV_REG = row("89 /r");
+const LEA = row("8d /r");
+const PUSH = row("50+r");
+const PUSH_IMM = row("68 iz");
+const PUSHF = row("9c");
+const XOR = row("31 /r");
+const CMP = row("38 /r");
+const CDQ = row("99");
+const CLD = row("fc");
+const STD = row("fd");
+const SHIFT = /^(shift|shiftDouble)\./;
+const ENDS_CASE =
+  /^(in|out|hlt|cli|sti|clac|stac|swapgs|lgdt|lidt|invlpg|lldt|ltr|wrmsr|rdmsr|clts|invd|wbinvd|sysretq|ud0|ud1|ud2|int3|int)$/;
+
+class Generator {
+  readonly r: Random;
+  readonly items: Item[] = [];
+  readonly rows: number[] = [];
+  readonly marks: (readonly [number, number])[] = []; // item, undefined flags before it
+  #group = 0; // jumps go to the first item of a group only: its items belong together
+  readonly #groups: number[] = [];
+  readonly #pending = new Map<number, number>();
+  #open = 0; // flags that are undefined here
+  #ever = 0;
+
+  constructor(r: Random) {
+    this.r = r;
+  }
+
+  get ever(): number {
+    return this.#ever;
+  }
+
+  /** Puts an item down; a jump to it brings its undefined flags along. */
+  #place(item: Item, row: Row): void {
+    const at = this.items.length;
+    this.#open |= this.#arriving();
+    this.marks.push([at, this.#open]);
+    this.items.push(item);
+    this.rows.push(row.index);
+  }
+
+  /** Undefined flags just before the next item. */
+  openHere(): number {
+    return this.#open | this.#arriving();
+  }
+
+  #arriving(): number {
+    return this.items.length === this.#groups[this.#group]
+      ? (this.#pending.get(this.#group) ?? 0)
+      : 0;
+  }
+
+  begin(): void {
+    if (this.#groups.at(-1) === this.items.length) return;
+    this.#group = this.#groups.push(this.items.length) - 1;
+  }
+
+  /** First item of a group. */
+  startOf(group: number): number {
+    return this.#groups[group] ?? this.items.length;
+  }
+
+  #jumpTo(group: number): void {
+    this.#pending.set(group, (this.#pending.get(group) ?? 0) | this.#open);
+  }
+
+  finish(): void {
+    this.begin();
+    const at = this.items.length;
+    for (const [to, open] of this.#pending) if (to >= this.#group) this.#open |= open;
+    this.marks.push([at, this.#open]);
+  }
+
+  register(): number {
+    // Mostly one that holds no pointer.
+    const n = this.r.below(16);
+    if (n === RSP) return this.r.chance(6) ? n : RAX;
+    return POINTERS.includes(n as 12) && this.r.chance(80)
+      ? this.r.pick([RAX, RCX, RDX, RBP, 8, 9, 10])
+      : n;
+  }
+
+  #displacement(): number {
+    const d = this.r.below(10);
+    if (d < 6) return this.r.below(32) - 16;
+    if (d < 8) return this.r.below(256) - 128;
+    return this.r.below(2048) - 1024;
+  }
+
+  memory(): MemoryOperand {
+    const r = this.r;
+    const kind = r.below(20);
+    if (kind < 11) return { base: r.pick(POINTERS), disp: this.#displacement() };
+    if (kind < 14)
+      return {
+        base: r.pick(POINTERS),
+        index: INDEX,
+        scale: r.below(4),
+        disp: this.#displacement(),
+      };
+    if (kind < 15) return { base: RSP, disp: this.#displacement() };
+    if (kind < 16) return { base: RBP, disp: this.#displacement() };
+    if (kind < 17) return { base: "none", index: r.pick(POINTERS), disp: this.#displacement() };
+    if (kind < 18) return { base: "none", disp: Number(DATA) + HOT + r.below(100) };
+    if (kind < 19) return { base: "rip", disp: 0 };
+    const index = r.below(16);
+    return {
+      base: r.below(16),
+      ...(index === RSP ? {} : { index }),
+      scale: r.below(4),
+      disp: r.u32() | 0,
+    };
+  }
+
+  operands(row: Row, given: Partial<Operands> = {}): Operands {
+    const r = this.r;
+    const v =
+      row.operands.some((o) => /^[EGZMR]y$|^[EGZMROI]v$|^e?r?AX$/i.test(o)) ||
+      /:v|:y/.test(row.form.does);
+    const d64 = row.attrs.has("d64");
+    const f64 = row.attrs.has("f64");
+    const noWord = row.operands.includes("My") || f64;
+    const sizes: readonly (16 | 32 | 64)[] = d64
+      ? [16, 64, 64]
+      : noWord
+        ? [32, 64]
+        : [16, 32, 64, 64];
+    let size: Operands["size"] = v || d64 ? r.pick(sizes) : 32;
+    if (row.encoding.prefix === "66" && size === 16) size = 32;
+    const memoryOnly = row.operands.some((o) => o[0] === "M");
+    const registerOnly = row.operands.some((o) => o[0] === "R");
+    const hasRm = memoryOnly || row.operands.some((o) => o[0] === "E");
+    const inMemory = memoryOnly || (hasRm && !registerOnly && r.chance(55));
+    const rm = inMemory ? this.memory() : this.register();
+    const padding: number[] = [];
+    if (!inMemory && r.chance(10)) padding.push(0x40); // an empty REX
+    if (r.chance(4)) padding.push(r.pick([0x2e, 0x36, 0x3e, 0x26]));
+    const lock = inMemory && row.attrs.has("lock") && r.chance(15);
+    return {
+      size,
+      reg: this.register(),
+      rm,
+      imm: edgy(r),
+      addr32: inMemory && r.chance(7),
+      lock,
+      rep: 0,
+      segment: inMemory && r.chance(6) ? r.pick([0x64, 0x65]) : 0,
+      padding,
+      ...given,
+    };
+  }
+
+  /** Emits an instruction whose operands matter to nobody's flags. */
+  plain(row: Row, o: Partial<Operands>): void {
+    const all = {
+      size: 64,
+      reg: 0,
+      rm: 0,
+      imm: 0n,
+      addr32: false,
+      lock: false,
+      rep: 0,
+      segment: 0,
+      padding: [],
+    } as const;
+    this.#place({ bytes: encode(row, { ...all, ...o }) }, row);
+    this.effect(row, { ...all, ...o });
+  }
+
+  setRegister(reg: number, v: bigint): void {
+    const small = v >= 0n && v < 1n << 32n;
+    this.plain(MOV_IMM, { size: small && this.r.chance(50) ? 32 : 64, reg, imm: v });
+  }
+
+  /** What an instruction does to the set of undefined flags. */
+  effect(row: Row, o: Operands): void {
+    let defined = row.defined;
+    let open = row.undefined;
+    if (SHIFT.test(row.form.does)) {
+      const bits = row.operands[0] === "Eb" ? 8 : o.size;
+      const rotate = /Ro[lr]|Rc[lr]/.test(row.form.does);
+      if (row.operands.includes("CL")) {
+        open |= rotate ? O : ALL & ~row.defined;
+        if (!rotate && bits < 32) open |= C;
+        defined = 0; // a count of 0 writes nothing
+      } else if (!row.operands.includes("1")) {
+        const n = Number(o.imm & (o.size === 64 && bits === 64 ? 63n : 31n));
+        if (n === 0) defined = open = 0;
+        else if (n === 1) {
+          defined |= O;
+          open &= ~O;
+        } else if (!rotate && n > bits - 1 && bits < 32) open |= C;
+      }
+    }
+    if (row.encoding.plusReg && row.form.does === "bswap" && o.size === 16) open = 0;
+    if (o.rep) defined = 0; // a count of 0
+    this.#open = (this.#open & ~defined) | open;
+    this.#ever |= this.#open;
+  }
+
+  /** Emits `row`, after what it needs to be of interest. */
+  instruction(row: Row): void {
+    const r = this.r;
+    const need =
+      row.reads | (row.mnemonic === "iretq" ? ALL : 0) | (/^loopn?e/.test(row.mnemonic) ? Z : 0);
+    // A jump brings its own undefined flags, so the next item may have more than here.
+    if (this.openHere() & need) {
+      this.plain(XOR, { size: 32, reg: RBP, rm: RBP });
+      if (this.openHere() & need & ~0x10) return;
+      this.plain(CMP, { reg: RBP, rm: RAX });
+      if (this.openHere() & need) return;
+    }
+    const wild = r.chance(4);
+    const given: { -readonly [K in keyof Operands]?: Operands[K] } = {};
+    let jump: { size: number; ahead: number } | undefined;
+    const m = row.mnemonic;
+    const does = row.form.does;
+    if (row.attrs.has("branch")) {
+      const size = row.encoding.imm === 5 ? 1 : 4;
+      jump = { size, ahead: 1 + r.below(4) };
+      given.imm = 0n;
+      if (wild && size === 4 && r.chance(30)) {
+        jump = undefined;
+        given.imm = BigInt(r.u32() | 0);
+        if (CODE + given.imm >= CODE - 0x4000n && CODE + given.imm < CODE + 0x4000n)
+          given.imm = 0x100000n;
+      }
+      if (m === "jrcxz" || m.startsWith("loop")) {
+        given.addr32 = r.chance(20);
+        if (r.chance(60))
+          this.setRegister(RCX, r.pick([0n, 1n, 2n, 0x1_0000_0000n, 0x1_0000_0001n]));
+      }
+    }
+    if (
+      (m === "jmp" && !row.attrs.has("branch")) ||
+      (m === "call" && !row.attrs.has("branch")) ||
+      m === "ret"
+    ) {
+      if (!wild) return this.#indirect(row);
+      if (m !== "ret") given.rm = r.chance(50) ? this.register() : this.memory();
+    }
+    if (m === "iretq") return this.#iret(row); // where it faults first on a bad stack is the CPU's own
+    if (does.startsWith("stringOp") && !wild) this.#stringSetUp();
+    if (row.attrs.has("rep")) {
+      given.rep = r.pick([0, 0xf3, 0xf2]);
+      if (given.rep && !wild) this.setRegister(RCX, r.chance(20) ? 0n : BigInt(r.below(40)));
+      given.addr32 = r.chance(8);
+      given.segment = r.chance(4) ? r.pick([0x64, 0x65]) : 0;
+      given.padding = [];
+    }
+    if (m === "xlat" && !wild) this.setRegister(RBX, this.pointer());
+    if (m === "movsxd") given.size = r.pick([32, 64]);
+    if (m === "leave" && !wild) {
+      this.plain(LEA, { reg: RBP, rm: { base: RSP, disp: r.below(8) * 8 } });
+    }
+    if (m === "enter") {
+      // A nested ENTER that faults half-way has written on the CPU; here it has not.
+      this.plain(LEA, { reg: RBP, rm: { base: RSP, disp: r.below(8) * 8 } });
+      given.imm = BigInt(r.below(128) * 8) | (BigInt(r.below(r.chance(80) ? 3 : 40)) << 16n);
+    }
+    if (does.startsWith("divAcc") && r.chance(80)) this.#divisionSetUp(row);
+    if (does.startsWith("loadOffset") || does.startsWith("storeOffset")) {
+      given.imm = wild ? edgy(r) : this.pointer();
+      given.addr32 = r.chance(10);
+      given.segment = r.chance(6) ? r.pick([0x64, 0x65]) : 0;
+      given.padding = [];
+    }
+    if (m === "popf") {
+      this.plain(PUSH_IMM, { size: 64, imm: BigInt(r.u32()) & FLAGS });
+      given.size = 64;
+    }
+    if (m === "cmpxchg8b" && r.chance(70))
+      given.rm = { base: r.pick(POINTERS), disp: r.below(4) * 16 - 32 };
+    if (does === "movToSeg") {
+      given.reg = r.pick([0, 0, 2, 3, 3, 1, 6, 7]);
+      given.rm = RAX;
+      this.setRegister(RAX, BigInt(given.reg === 2 ? 0x2b : r.pick([0, 1, 2, 3, 0x2b])));
+      given.size = 32;
+    }
+    if (does === "movFromSeg" && r.chance(90)) given.reg = r.pick([0, 1, 2, 3, 4, 5]);
+    if (/^mov(From|To)[CD]r/.test(does)) given.reg = r.pick([0, 2, 3]);
+    if (m === "int") given.imm = r.pick([0n, 1n, 3n, 6n, 8n, 0x0dn, 0x0en, 0x20n]);
+    if (/^nop/.test(does) && m === "nop" && row.encoding.modrm) given.reg = r.below(8);
+    if (row.encoding.plusReg) {
+      given.padding = [];
+      if (does === "xchg") given.reg = 1 + r.below(15);
+      if (given.reg === RSP && !wild) given.reg = RBP;
+    }
+    if (does.startsWith("shiftDouble") && !("size" in given)) given.size = r.pick([32, 64]);
+    const o = this.operands(row, given);
+    this.#emit(row, o, need, jump, wild);
+  }
+
+  #emit(
+    row: Row,
+    o0: Operands,
+    need: number,
+    jump: { size: number; ahead: number } | undefined,
+    wild: boolean,
+  ): void {
+    if (this.openHere() & need) return;
+    let o = o0;
+    if (does16(row, o)) o = { ...o, imm: BigInt(1 + this.r.below(15)) };
+    if (typeof o.rm !== "number" && o.rm.base === "rip") {
+      // From the middle of the code's first page to the hot bytes; the offset of the case is added to both alike.
+      const to = wild ? this.r.below(0x3000) : HOT + this.r.below(96);
+      o = { ...o, rm: { base: "rip", disp: Number(DATA - CODE) + to - 0x1000 }, addr32: false };
+    }
+    if (this.r.chance(2) && typeof o.rm !== "number" && o.rm.base !== "rip") {
+      o = { ...o, rm: { base: "none", disp: Number(RO) + this.r.below(64) } };
+    }
+    const bytes = encode(row, o);
+    if (bytes.length > 15) return;
+    const at = this.items.length;
+    if (jump) {
+      const to = this.#group + jump.ahead;
+      this.#place({ bytes, jump: { at: bytes.length - jump.size, size: jump.size, to } }, row);
+      this.effect(row, o);
+      this.#jumpTo(to);
+    } else {
+      this.#place({ bytes }, row);
+      this.effect(row, o);
+    }
+    if (at > 200) throw new Error("generate: a case grew without end");
+  }
+
+  pointer(): bigint {
+    const r = this.r;
+    if (r.chance(4)) return RO + BigInt(r.below(64)) - 32n;
+    if (r.chance(3)) return DATA + BigInt(r.below(64)) - 32n;
+    return DATA + BigInt(HOT) + BigInt(r.below(112));
+  }
+
+  #stringSetUp(): void {
+    this.setRegister(RSI, this.pointer());
+    this.setRegister(RDI, this.pointer());
+    const kind = this.r.below(10);
+    if (kind < 2) this.plain(STD, {});
+    else if (kind < 4) this.plain(CLD, {});
+  }
+
+  #divisionSetUp(row: Row): void {
+    const r = this.r;
+    if (row.operands[0] === "Eb") this.setRegister(RAX, BigInt(r.below(2048)));
+    else if (row.mnemonic === "idiv" && r.chance(60))
+      this.plain(CDQ, { size: r.pick([32, 64]) });
+    else this.setRegister(RDX, r.chance(70) ? 0n : BigInt(r.below(256)));
+  }
+
+  /** A jump, call or return to an item a little ahead, through a register or the stack. */
+  #indirect(row: Row): void {
+    const r = this.r;
+    const reg = r.pick([RAX, RCX, RDX, 8, 9, 10]);
+    const viaStack = row.mnemonic === "ret" || r.chance(40);
+    const to = this.#group + 1 + r.below(3);
+    const lea = encode(
+      LEA,
+      this.operands(LEA, {
+        size: 64,
+        reg,
+        rm: { base: "rip", disp: 0 },
+        addr32: false,
+        segment: 0,
+        padding: [],
+      }),
+    );
+    this.#place({ bytes: lea, jump: { at: lea.length - 4, size: 4, to } }, LEA);
+    if (viaStack) this.plain(PUSH, { reg });
+    const o = this.operands(row, {
+      size: 64,
+      rm: viaStack ? { base: RSP, disp: 0 } : reg,
+      imm: BigInt(r.below(4) * 8),
+      segment: 0,
+      addr32: false,
+    });
+    this.#place({ bytes: encode(row, o) }, row);
+    this.#jumpTo(to);
+  }
+
+  #iret(row: Row): void {
+    const r = this.r;
+    const to = this.#group + 1 + r.below(2);
+    this.plain(PUSH_IMM, { imm: 0x2bn });
+    this.plain(PUSH_IMM, { imm: STACK + 0x1000n + BigInt(r.below(16)) });
+    if (r.chance(50)) this.plain(PUSHF, {});
+    else this.plain(PUSH_IMM, { imm: (BigInt(r.u32()) & FLAGS) | 0x202n });
+    this.plain(PUSH_IMM, { imm: 0x33n });
+    const lea = encode(
+      LEA,
+      this.operands(LEA, {
+        size: 64,
+        reg: RAX,
+        rm: { base: "rip", disp: 0 },
+        addr32: false,
+        segment: 0,
+        padding: [],
+      }),
+    );
+    this.#place({ bytes: lea, jump: { at: lea.length - 4, size: 4, to } }, LEA);
+    this.plain(PUSH, { reg: RAX });
+    this.plain(MOV_REG, { reg: RAX, rm: RAX });
+    this.#place({ bytes: encode(row, this.operands(row, { padding: [] })) }, row);
+  }
+}
+
+/** Double shifts of 16 bits by more than 16 have no defined result. */
+function does16(row: Row, o: Operands): boolean {
+  return row.form.does.startsWith("shiftDouble") && o.size === 16;
+}
+
+const NATIVE = ROWS.filter((r) => notNative(r) === undefined);
+const ENDING = NATIVE.filter(
+  (r) => ENDS_CASE.test(r.mnemonic) || /^mov(From|To)[CD]r/.test(r.form.does),
+);
+const ORDINARY = NATIVE.filter((r) => !ENDING.includes(r));
+
+/** One case. `must` is a row that it is to hold. */
+export function generateCase(seed: number, must?: Row): Case {
+  const r = new Random(seed);
+  const g = new Generator(r);
+  const n = must ? 1 : 1 + r.below(8);
+  const end =
+    must && ENDING.includes(must) ? must : !must && r.chance(6) ? r.pick(ENDING) : undefined;
+  for (let i = 0; i < n; i++) {
+    g.begin();
+    if (must && must !== end) g.instruction(must);
+    else if (!must) g.instruction(r.pick(ORDINARY));
+  }
+  g.begin();
+  if (end) g.instruction(end);
+  g.finish();
+  const starts: number[] = [];
+  let at = 0;
+  for (const it of g.items) {
+    starts.push(at);
+    at += it.bytes.length;
+  }
+  starts.push(at);
+  const runsOff = r.chance(2);
+  const code = new Uint8Array(at + (runsOff ? 0 : 1));
+  g.items.forEach((it, i) => {
+    const start = starts[i] ?? 0;
+    code.set(it.bytes, start);
+    if (!it.jump) return;
+    const target = starts[g.startOf(it.jump.to)] ?? at;
+    const d = target - (start + it.bytes.length);
+    for (let k = 0; k < it.jump.size; k++) code[start + it.jump.at + k] = (d >> (k * 8)) & 0xff;
+  });
+  if (!runsOff) code[at] = 0xcc;
+  const size = Math.ceil(code.length / 8) * 8;
+  let codeOff = 0x1000 - (r.chance(50) ? r.below(code.length + 8) : 0x200 + r.below(64));
+  if (runsOff || r.chance(1)) codeOff = 0x2000 - size - (runsOff ? 0 : 0);
+  const body = runsOff ? shifted(code, size) : code;
+  const skew = body.length - code.length;
+  const undefinedAt: (readonly [number, number])[] = g.marks.map(([i, f]) => [
+    (starts[i] ?? at) + skew,
+    f,
+  ]);
+  undefinedAt.push([at + skew + 1, undefinedAt.at(-1)?.[1] ?? 0], [-1, g.ever]);
+  const regs = Array.from({ length: 16 }, () => edgy(r));
+  for (const p of POINTERS)
+    if (!r.chance(3))
+      regs[p] = DATA + 0x1000n + BigInt(r.below(5) * 16 - 32 + (r.chance(20) ? r.below(16) : 0));
+  regs[INDEX] = r.chance(90) ? BigInt.asUintN(64, BigInt(r.below(9) - 4)) : (regs[INDEX] ?? 0n);
+  if (!r.chance(3)) regs[RSP] = STACK + 0x1000n + BigInt(r.below(8) * 8 - 32);
+  if (r.chance(40)) regs[RBP] = STACK + 0x1000n + BigInt(r.below(64));
+  const hot = new Uint8Array(128);
+  const hv = new DataView(hot.buffer);
+  for (let i = 0; i < 16; i++) hv.setBigUint64(i * 8, edgy(r), true);
+  const rflags = (BigInt(r.u32()) & (r.chance(90) ? 0x8d5n : FLAGS)) | 0x202n;
+  return { code: body, codeOff, regs, rflags, hot, rows: [...new Set(g.rows)], undefinedAt };
+}
+
+/** Moves code to the end of its room, behind nops, so that it ends where the page ends. */
+function shifted(code: Uint8Array, size: number): Uint8Array {
+  const out = new Uint8Array(size).fill(0x90);
+  out.set(code, size - code.length);
+  return out;
+}
