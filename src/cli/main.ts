@@ -24,6 +24,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "instructions of a function in a scenario's kernel or patch",
     load: async () => (await import("./disasm.ts")).disasmCommand,
   },
+  unwind: {
+    summary: "stacks by every unwinder against the truth, and their scores",
+    load: async () => (await import("./unwind.ts")).unwindCommand,
+  },
 };
 
 function help(): string {
