@@ -192,6 +192,19 @@ C_FUNC_START_NOTRACE setup_local_APIC
 	WRMSR_IMM APIC_SPIV, (0x100 | SPURIOUS_APIC_VECTOR)
 	WRMSR_IMM APIC_TDCR, 0xb		/* divide by 1 */
 	WRMSR_IMM APIC_LVTT, (APIC_LVT_TIMER_PERIODIC | LOCAL_TIMER_VECTOR)
+	/* skew_tick: CPU n ticks n / (2 * nr_cpu_ids) of a period after CPU 0, so that they do not all tick at once. */
+	movl	%gs:pcpu_hot+X86_cpu_number, %eax
+	imull	$TICK_INSNS / 2, %eax, %eax
+	xorl	%edx, %edx
+	divl	nr_cpu_ids(%rip)
+	movl	%eax, %esi
+	movl	$TICK_INSNS, %ecx
+1:	rdtsc
+	xorl	%edx, %edx
+	divl	%ecx
+	subl	%esi, %edx
+	cmpl	$TICK_INSNS / 16, %edx
+	ja	1b
 	WRMSR_IMM APIC_TMICT, TICK_INSNS
 	FRAME_END
 	ret

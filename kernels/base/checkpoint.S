@@ -36,6 +36,7 @@ C_FUNC_START_NOTRACE checkpoint_stop
 	movq	$checkpoint_wait, %rdi
 	movq	%r12, %rsi
 	call	finish_wait
+SYM_INNER_LABEL checkpoint_leave
 2:	addq	$SIZEOF_wait_queue_entry, %rsp
 	popq	%r12
 	popq	%rbx

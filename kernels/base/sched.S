@@ -188,8 +188,8 @@ SYM_FUNC_END kick_process
 C_FUNC_START pick_next_task
 	cmpl	$0, TASK_on_rq(%rsi)
 	je	1f
-	cmpq	%rsi, RQ_stop(%rdi)
-	je	1f
+	cmpl	$DEFAULT_PRIO, TASK_prio(%rsi)
+	jb	1f				/* the stopper, patchd: they stay in front */
 	addq	$TASK_run_list, %rsi
 	LIST_DEL %rsi, %rax, %rdx
 	leaq	RQ_queue(%rdi), %rax

@@ -96,7 +96,9 @@ C_FUNC_START multi_cpu_stop
 	testl	$X86_EFLAGS_IF, %r13d
 	jz	5f
 	sti
-5:	xorl	%eax, %eax
+5:
+SYM_INNER_LABEL multi_cpu_stop_exit
+	xorl	%eax, %eax
 	addq	$8, %rsp
 	popq	%r13
 	popq	%r12

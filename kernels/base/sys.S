@@ -25,6 +25,36 @@ C_FUNC_START __x64_sys_write
 	ret
 SYM_FUNC_END __x64_sys_write
 
+# prctl(PR_SET_NAME, name): the comm by which reports call this task.
+# DIFFERS: no exception table: a pointer into a hole of the user's half is a kernel fault.
+C_FUNC_START __x64_sys_prctl
+	pushq	%rbx
+	movq	$-EINVAL, %rax
+	cmpl	$PR_SET_NAME, RDI(%rdi)
+	jne	2f
+	movq	RSI(%rdi), %rsi
+	movq	$-EFAULT, %rax
+	movabsq	$TASK_SIZE_MAX - TASK_COMM_LEN, %rdx
+	cmpq	%rdx, %rsi
+	ja	2f
+	GET_CURRENT %rdi
+	addq	$TASK_comm, %rdi
+	movl	$TASK_COMM_LEN - 1, %ecx
+1:	movb	(%rsi), %al
+	movb	%al, (%rdi)
+	testb	%al, %al
+	jz	3f
+	incq	%rsi
+	incq	%rdi
+	decl	%ecx
+	jnz	1b
+	movb	$0, (%rdi)
+3:	xorl	%eax, %eax
+2:	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END __x64_sys_prctl
+
 C_FUNC_START __x64_sys_ni_syscall
 	movq	$-ENOSYS, %rax
 	FRAME_END

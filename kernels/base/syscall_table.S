@@ -24,6 +24,7 @@ SYM_DATA_START sys_call_table
 	SYSCALL __NR_clone, __x64_sys_clone
 	SYSCALL __NR_exit, __x64_sys_exit
 	SYSCALL __NR_kill, __x64_sys_kill
+	SYSCALL __NR_prctl, __x64_sys_prctl
 	SYSCALL __NR_gettid, __x64_sys_getpid
 	SYSCALL __NR_restart_syscall, __x64_sys_restart_syscall
 	SYSCALL __NR_quiesce, __x64_sys_quiesce

@@ -1,17 +1,18 @@
 # The load, four tasks in user mode: two that hammer xfer(2, 0), one whose transfer is paced, so that
-# it sleeps inside the kernel for 2.5 virtual seconds and then outside of it for 3.5, and one that only
+# it sleeps inside the kernel for 2.5 virtual seconds and then outside of it for 7.5, and one that only
 # computes. Each does a fixed amount of work, so that the counters at the end do not depend on timing.
 
 	.include "user.inc"
 	.include "linkage.inc"
 	.include "xfer.inc"
 
-	.set	HAMMER_ROUNDS, 60
-	.set	PACED_ROUNDS, 4
+	.set	HAMMER_ROUNDS, 40
+	.set	HAMMER_WORK, 150		# and up to 511 more
+	.set	PACED_ROUNDS, 3
 	.set	HOG_ROUNDS, 4000
 	.set	PACED_CHUNKS, 2
 	.set	PACE, 5 * HZ / 2		# ticks between two chunks: 2.5 s
-	.set	PACED_REST, 7 * HZ / 2		# ticks between two transfers: 3.5 s
+	.set	PACED_REST, 15 * HZ / 2	# ticks between two transfers: 7.5 s
 
 	.section .user.text, "ax", @progbits
 
@@ -19,21 +20,28 @@ SYM_CODE_START _start
 	CLONE_THREAD hammer_b, user_stacks+1*USER_STACK_SIZE
 	CLONE_THREAD paced, user_stacks+2*USER_STACK_SIZE
 	CLONE_THREAD hog, user_stacks+3*USER_STACK_SIZE
+	SET_NAME hammer_a
 	movq	$hammer_a_bytes, %rbx
 	jmp	hammer
 SYM_CODE_END _start
 
 SYM_CODE_START hammer_b
+	SET_NAME hammer_b
 	movq	$hammer_b_bytes, %rbx
 	jmp	hammer
 SYM_CODE_END hammer_b
 
 # rbx: where the bytes are counted.
 SYM_CODE_START hammer
+	movl	%ebx, %r13d
 	movl	$HAMMER_ROUNDS, %r12d
 	movl	$QUIESCE_READY, %edi
 	USER_SYSCALL __NR_quiesce
-1:	movl	$40, %ecx			/* fills its buffer */
+1:	imull	$1103515245, %r13d, %r13d	/* fills a buffer, of another size each time */
+	addl	$12345, %r13d
+	movl	%r13d, %ecx
+	shrl	$23, %ecx
+	addl	$HAMMER_WORK, %ecx
 2:	leaq	(%rax,%rcx), %rax
 	rorq	$7, %rax
 	decl	%ecx
@@ -51,6 +59,7 @@ SYM_CODE_START hammer
 SYM_CODE_END hammer
 
 SYM_CODE_START paced
+	SET_NAME paced
 	movl	$PACED_ROUNDS, %r12d
 	movl	$QUIESCE_READY, %edi
 	USER_SYSCALL __NR_quiesce
@@ -69,6 +78,7 @@ SYM_CODE_START paced
 SYM_CODE_END paced
 
 SYM_CODE_START hog
+	SET_NAME hog
 	movl	$QUIESCE_READY, %edi
 	USER_SYSCALL __NR_quiesce
 	movl	$HOG_ROUNDS, %ecx

@@ -70,7 +70,7 @@ C_FUNC_START __x64_sys_xfer
 	jmp	1b
 SYM_FUNC_END __x64_sys_xfer
 
-# The device's kernel thread: keeps a statistic every two seconds, and parks when asked.
+# The device's kernel thread: keeps a statistic every one and a half seconds, and parks when asked.
 C_FUNC_START xfer_flushd
 	pushq	%rbx
 	subq	$8, %rsp
@@ -85,7 +85,7 @@ C_FUNC_START xfer_flushd
 2:	movq	xfer_bytes_total(%rip), %rax
 	shrq	$PAGE_SHIFT, %rax
 	movq	%rax, xfer_pages_flushed(%rip)
-	movl	$2 * HZ, %edi
+	movl	$3 * HZ / 2, %edi
 	call	schedule_timeout_interruptible
 	jmp	1b
 3:	xorl	%eax, %eax

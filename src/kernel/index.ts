@@ -38,3 +38,5 @@ export {
   threadSize,
 } from "./task.ts";
 export type { InactiveFrame, PtRegs, StackRange, Task } from "./task.ts";
+export { call, log, look, sleep, stopMachine, withLock, write, writeWord } from "./patch-call.ts";
+export type { GuestView, Looked, Program, Step, Under } from "./patch-call.ts";

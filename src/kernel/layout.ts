@@ -285,10 +285,11 @@ export const CONSTANTS = {
   PREEMPT_OFFSET: 1, HARDIRQ_OFFSET: 0x10000, NMI_OFFSET: 0x100000, PREEMPT_NEED_RESCHED: 0x80000000,
   SM_NONE: 0, SM_PREEMPT: 1,
   SIGKILL: 9, SIGTERM: 15, SIGSEGV: 11, SIGILL: 4, SIGFPE: 8,
-  EPERM: 1, ESRCH: 3, EINTR: 4, EAGAIN: 11, EBUSY: 16, EINVAL: 22, ENOSYS: 38,
+  EPERM: 1, ESRCH: 3, EINTR: 4, EAGAIN: 11, EFAULT: 14, EBUSY: 16, EINVAL: 22, ENOSYS: 38,
   ERESTARTSYS: 512, ERESTARTNOINTR: 513, ERESTARTNOHAND: 514, ERESTART_RESTARTBLOCK: 516,
   __NR_write: 1, __NR_sched_yield: 24, __NR_pause: 34, __NR_nanosleep: 35, __NR_getpid: 39, __NR_clone: 56,
-  __NR_exit: 60, __NR_kill: 62, __NR_gettid: 186, __NR_restart_syscall: 219, __NR_quiesce: 255, __NR_scenario: 256,
+  __NR_exit: 60, __NR_kill: 62, __NR_prctl: 157, __NR_gettid: 186, __NR_restart_syscall: 219, __NR_quiesce: 255, __NR_scenario: 256,
+  PR_SET_NAME: 15, TASK_COMM_LEN: 16, TASK_SIZE_MAX: 0x7ffffffff000,
   QUIESCE_READY: 0, QUIESCE_DONE: 1,
 } as const;
 

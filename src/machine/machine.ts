@@ -35,6 +35,7 @@ import {
   L_INSN,
   L_RIP,
   L_RSP,
+  L_TIME,
   L_VCPU,
   MAX_STACK_AREAS,
   MAX_TRACKED,
@@ -44,6 +45,7 @@ import {
   NR_TRACKED,
   NR_WATCHES,
   P_IRR,
+  P_NMI,
   P_SENT,
   RAM,
   RAM_SIZE,
@@ -155,6 +157,8 @@ export interface LogRecord {
   readonly vcpu: number;
   readonly cpl: number;
   readonly id: number;
+  /** The vCPU's virtual time. */
+  readonly time: number;
 }
 
 /** An access to an address that nothing maps. */
@@ -296,6 +300,11 @@ export class Machine {
     this.core.setU64(at, this.core.u64(at) | (1n << BigInt(vector & 63)));
   }
 
+  /** A non-maskable interrupt for a vCPU, taken before its next instruction unless it is in one. */
+  nmi(vcpu: number): void {
+    this.core.setU32(APIC + vcpu * APIC_SIZE + P_NMI, 1);
+  }
+
   /** IPIs that a vCPU's APIC has sent. */
   ipisSent(vcpu: number): number {
     return Number(this.core.u64(APIC + vcpu * APIC_SIZE + P_SENT));
@@ -422,6 +431,7 @@ export class Machine {
         vcpu: v.getUint16(at + L_VCPU, true),
         cpl: v.getUint16(at + L_CPL, true),
         id: v.getUint32(at + L_ID, true),
+        time: Number(v.getBigUint64(at + L_TIME, true)),
       });
     }
     c.setU32(LOG_COUNT, 0);

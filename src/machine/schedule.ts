@@ -110,7 +110,7 @@ export class Scheduler {
       this.#left -= outcome.used;
       if (outcome.exit === "halt" && m.retired === before) {
         if (++this.#resting >= 2 * m.nrVcpus && !this.#wake()) return { kind: "idle" };
-      } else this.#resting = 0;
+      } else if (m.retired !== before) this.#resting = 0;
       if (outcome.exit !== "none" && outcome.exit !== "halt") {
         return { kind: "exit", vcpu: this.#vcpu, outcome };
       }
@@ -119,9 +119,11 @@ export class Scheduler {
 
   /** Everybody has halted: time jumps to the next timer. False when there is none. */
   #wake(): boolean {
-    this.#resting = 0;
     const t = this.machine.untilTimer();
-    if (t === undefined || t === 0) return false;
+    if (t === undefined) return false;
+    // A timer that is due fires at the next turn of its vCPU; one that stays due has interrupts off for ever.
+    if (t === 0) return this.#resting < 64 * this.machine.nrVcpus;
+    this.#resting = 0;
     for (let v = 0; v < this.machine.nrVcpus; v++) this.machine.charge(v, t);
     return true;
   }

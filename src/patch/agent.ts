@@ -1,0 +1,206 @@
+// The patching side of the patch call: it holds a mechanism's program, performs one step per execution of the guest
+// instruction, and remembers the answers. A snapshot stores the answers; restoring feeds them to a new program, which
+// touches nothing until it has caught up.
+import { CONSTANTS, symbolVa, type Program, type Step } from "../kernel/index.ts";
+import type { Image } from "../link/index.ts";
+import type { Machine } from "../machine/index.ts";
+import type { Outcome } from "./mechanism.ts";
+
+/** A store that the mechanism made. */
+export interface AgentWrite {
+  readonly insn: number;
+  readonly va: bigint;
+  readonly bytes: Uint8Array;
+}
+
+/** Something that the mechanism said. */
+export interface AgentLog {
+  readonly insn: number;
+  readonly text: string;
+}
+
+/** The state of an agent as plain data. */
+export interface AgentState {
+  readonly answers: readonly unknown[];
+  readonly waiting: Waiting;
+  readonly modelled: number;
+  readonly outcome: Outcome | undefined;
+  readonly doneAt: number | undefined;
+  readonly doneTime: number | undefined;
+  readonly writes: readonly AgentWrite[];
+  readonly logs: readonly AgentLog[];
+  readonly steps: number;
+}
+
+/** What the next patch call brings: nothing yet, the value of a step that was performed, or the guest's own result. */
+type Waiting =
+  | { readonly for: "start" }
+  | { readonly for: "value"; readonly value: unknown }
+  | { readonly for: "result" };
+
+/** Ticks that patchd sleeps when there is nothing to do: a request wakes it. */
+const FOREVER = 0x3fff_ffffn;
+
+const START: AgentState = {
+  answers: [],
+  waiting: { for: "start" },
+  modelled: 0,
+  outcome: undefined,
+  doneAt: undefined,
+  doneTime: undefined,
+  writes: [],
+  logs: [],
+  steps: 0,
+};
+
+export class Agent {
+  readonly #machine: Machine;
+  readonly #image: Image;
+  #make: (() => Program<Outcome>) | undefined;
+  #program: Program<Outcome> | undefined;
+  #state: AgentState = START;
+  #answers: unknown[] = [];
+  #writes: AgentWrite[] = [];
+  #logs: AgentLog[] = [];
+
+  constructor(machine: Machine, image: Image) {
+    this.#machine = machine;
+    this.#image = image;
+  }
+
+  get outcome(): Outcome | undefined {
+    return this.#state.outcome;
+  }
+
+  get active(): boolean {
+    return this.#make !== undefined && this.#state.outcome === undefined;
+  }
+
+  /** Gives patchd a program; it starts at the next patch call. */
+  start(make: () => Program<Outcome>): void {
+    this.#make = make;
+    this.#program = make();
+    this.#state = START;
+    this.#answers = [];
+    this.#writes = [];
+    this.#logs = [];
+  }
+
+  state(): AgentState {
+    return {
+      ...this.#state,
+      answers: this.#answers.slice(),
+      writes: this.#writes.slice(),
+      logs: this.#logs.slice(),
+    };
+  }
+
+  /** Forgets the program; patchd idles again. */
+  clear(): void {
+    this.#make = undefined;
+    this.#program = undefined;
+    this.#state = START;
+  }
+
+  /** Puts a state back: a new program is fed the answers, and asks nobody else. */
+  restore(make: (() => Program<Outcome>) | undefined, s: AgentState): void {
+    this.#make = make;
+    this.#state = s;
+    this.#answers = s.answers.slice();
+    this.#writes = s.writes.slice();
+    this.#logs = s.logs.slice();
+    this.#program = make?.();
+    if (!this.#program || s.waiting.for === "start") return;
+    let r = this.#program.next();
+    for (const a of s.answers) {
+      while (!r.done && r.value.op === "log") r = this.#program.next(undefined);
+      r = this.#program.next(a);
+    }
+    while (!r.done && r.value.op === "log") r = this.#program.next(undefined);
+  }
+
+  /** One execution of the patch call on a vCPU. */
+  patchCall(vcpu: number): void {
+    const m = this.#machine;
+    const program = this.#program;
+    if (!program || this.#state.outcome) return this.#order(vcpu, "PATCH_IDLE", FOREVER);
+    const w = this.#state.waiting;
+    let r: IteratorResult<Step, Outcome>;
+    if (w.for === "start") r = program.next();
+    else {
+      const answer = w.for === "value" ? w.value : m.reg(vcpu, "rdi");
+      this.#answers.push(answer);
+      r = program.next(answer);
+    }
+    while (!r.done && r.value.op === "log") {
+      this.#logs.push({ insn: m.retired, text: r.value.text });
+      r = program.next(undefined);
+    }
+    if (r.done) {
+      this.#state = {
+        ...this.#state,
+        outcome: r.value,
+        doneAt: m.retired,
+        doneTime: Number(m.reg(vcpu, "time")),
+      };
+      return this.#order(vcpu, "PATCH_IDLE", FOREVER);
+    }
+    this.#state = { ...this.#state, steps: this.#state.steps + 1 };
+    this.#perform(vcpu, r.value);
+  }
+
+  #perform(vcpu: number, step: Step): void {
+    const m = this.#machine;
+    switch (step.op) {
+      case "write":
+        m.write(step.va, step.bytes, vcpu);
+        this.#writes.push({ insn: m.retired, va: step.va, bytes: step.bytes });
+        return this.#again(vcpu, undefined);
+      case "look": {
+        const { value, cost } = step.run({
+          read: (va, n) => m.read(va, n, vcpu),
+          image: this.#image,
+        });
+        m.charge(vcpu, cost);
+        this.#state = { ...this.#state, modelled: this.#state.modelled + cost };
+        return this.#again(vcpu, value);
+      }
+      case "call":
+        return this.#call(vcpu, step.fn, step.args);
+      case "sleep":
+        this.#state = { ...this.#state, waiting: { for: "value", value: undefined } };
+        return this.#order(vcpu, "PATCH_IDLE", BigInt(step.ticks));
+      case "stop":
+        return this.#call(vcpu, "stop_machine", [symbolVa(this.#image, "patch_stop_fn"), 0n]);
+      case "resume":
+        this.#state = { ...this.#state, waiting: { for: "result" } };
+        return this.#order(vcpu, "PATCH_DONE", 0n);
+      case "log":
+        throw new Error("patch call: a log step takes no turn");
+    }
+  }
+
+  #call(vcpu: number, fn: string, args: readonly bigint[]): void {
+    const m = this.#machine;
+    const [rdi = 0n, rsi = 0n, rcx = 0n] = args;
+    this.#state = { ...this.#state, waiting: { for: "result" } };
+    this.#order(vcpu, "PATCH_CALL", rdi);
+    m.setReg(vcpu, "rsi", rsi);
+    m.setReg(vcpu, "rcx", rcx);
+    m.setReg(vcpu, "rdx", symbolVa(this.#image, fn));
+  }
+
+  #again(vcpu: number, value: unknown): void {
+    this.#state = { ...this.#state, waiting: { for: "value", value } };
+    this.#order(vcpu, "PATCH_AGAIN", 0n);
+  }
+
+  #order(
+    vcpu: number,
+    order: "PATCH_IDLE" | "PATCH_AGAIN" | "PATCH_CALL" | "PATCH_DONE",
+    rdi: bigint,
+  ): void {
+    this.#machine.setReg(vcpu, "rax", BigInt(CONSTANTS[order]));
+    this.#machine.setReg(vcpu, "rdi", rdi);
+  }
+}

@@ -1,0 +1,31 @@
+// The door of patching: plans, mechanisms, and the session that lets one of them loose on a running kernel.
+import { kpatch } from "./kpatch.ts";
+import type { Mechanism } from "./mechanism.ts";
+import { naive } from "./naive.ts";
+import { simple } from "./simple.ts";
+
+/** Every mechanism by its name on the command line. */
+export const MECHANISMS: Readonly<Record<string, Mechanism>> = { naive, kpatch, simple };
+
+export { Agent, type AgentLog, type AgentState, type AgentWrite } from "./agent.ts";
+export { KPATCH_ATTEMPTS, KPATCH_RETRY_S } from "./kpatch.ts";
+export {
+  outcome,
+  type Blocker,
+  type Mechanism,
+  type Outcome,
+  type Request,
+  type Result,
+  type Switched,
+} from "./mechanism.ts";
+export { PatchError, planPatch, type PatchedFunction, type PatchPlan } from "./plan.ts";
+export { callGraph, quiescentSet, type CallGraph } from "./quiescent-set.ts";
+export {
+  Session,
+  type Events,
+  type GuestBug,
+  type SessionConfig,
+  type SessionSnapshot,
+  type SessionStop,
+} from "./session.ts";
+export { SIMPLE_TIMEOUT_S } from "./simple.ts";

@@ -1,0 +1,163 @@
+// kpatch, the old core module: hook the functions' fentry sites with a handler that finds nothing, stop the machine,
+// walk the stack of every thread, and if no patched function is on any of them publish the redirections. If one is, the
+// hooks are taken back and the user's tool tries again. kernel: kpatch's kmod/core/core.c, kpatch_apply_patch().
+// DIFFERS: the site calls one trampoline that serves this handler only; the hash is a short array.
+import { branchTo, NOP5, textPokeBp } from "../ftrace/index.ts";
+import {
+  KPATCH_FUNC,
+  log,
+  look,
+  readRunQueues,
+  readTasks,
+  sleep,
+  stopMachine,
+  symbolVa,
+  writeWord,
+  type GuestView,
+  type Program,
+  type Task,
+} from "../kernel/index.ts";
+import { formatAddress, type Image } from "../link/index.ts";
+import {
+  KPATCH_MAX_STACK_ENTRIES,
+  stackTraceSaveTskReliable,
+  UNWINDERS,
+  walkMemory,
+} from "../unwind/index.ts";
+import { outcome, type Blocker, type Mechanism, type Outcome, type Request } from "./mechanism.ts";
+import { loadModule } from "./module.ts";
+import type { PatchPlan } from "./plan.ts";
+
+/** How often the user's tool tries, and the virtual seconds between two tries. */
+export const KPATCH_ATTEMPTS = 5;
+export const KPATCH_RETRY_S = 2;
+
+/** What a stack walk costs a real kernel: per task, and per frame by frame pointer. */
+const WALK_COST_PER_TASK = 120;
+const WALK_COST_PER_FRAME = 35;
+
+/** What the elected stopper itself has on its stack while it checks the others. */
+const STOPPER_STACK: readonly string[] = [
+  "patch_loop",
+  "patch_stop_fn",
+  "multi_cpu_stop",
+  "cpu_stopper_thread",
+  "kthread",
+  "ret_from_fork",
+  "ret_from_fork_asm",
+];
+
+interface Checked {
+  readonly blockers: readonly Blocker[];
+  readonly frames: number;
+  readonly tasks: number;
+}
+
+function checkTask(g: GuestView, plan: PatchPlan, task: Task): Blocker | number {
+  const memory = walkMemory(g.read, g.image, [plan.module]);
+  const trace = stackTraceSaveTskReliable(UNWINDERS.fp, memory, task, KPATCH_MAX_STACK_ENTRIES);
+  const stack = trace.frames.map((f) => f.ip);
+  const hit = stack
+    .map((ip) => plan.functions.find((f) => ip >= f.oldVa && ip < f.oldVa + BigInt(f.oldSize)))
+    .find((f) => f !== undefined);
+  const blocker = (reason: string, symbol: string | undefined): Blocker => ({
+    task: task.comm,
+    pid: task.pid,
+    reason,
+    symbol,
+    stack,
+  });
+  if (hit) return blocker("activeness safety check failed", hit.name);
+  if (trace.error?.reason === "too_deep") {
+    return blocker(`more than ${KPATCH_MAX_STACK_ENTRIES} trace entries`, undefined);
+  }
+  if (!trace.reliable) {
+    const e = trace.error;
+    return blocker(`unreliable stack (${e?.reason ?? "incomplete"})`, e?.symbol);
+  }
+  return stack.length;
+}
+
+/** kpatch_verify_activeness_safety(): every thread, with the machine stopped. */
+function verifyActivenessSafety(g: GuestView, plan: PatchPlan): Checked {
+  const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
+  const blockers: Blocker[] = [];
+  let frames = 0;
+  let tasks = 0;
+  for (const task of readTasks(g.read, g.image)) {
+    if (stoppers.has(task.va)) continue;
+    tasks++;
+    const r = checkTask(g, plan, task);
+    if (typeof r === "number") frames += r;
+    else {
+      frames += r.stack.length;
+      blockers.push(r);
+    }
+  }
+  return { blockers, frames, tasks };
+}
+
+function* commit(image: Image, plan: PatchPlan): Program<readonly Blocker[]> {
+  const checked = yield* look("stop_machine", (g) => {
+    const value = verifyActivenessSafety(g, plan);
+    return {
+      value,
+      cost: value.tasks * WALK_COST_PER_TASK + value.frames * WALK_COST_PER_FRAME,
+    };
+  });
+  if (checked.blockers.length > 0) return checked.blockers;
+  const funcs = symbolVa(image, "kpatch_funcs");
+  const at = (i: number, field: "old_addr" | "new_addr"): bigint =>
+    funcs + BigInt(i * KPATCH_FUNC.size + KPATCH_FUNC.fields[field].offset);
+  for (const [i, f] of plan.functions.entries()) {
+    yield* writeWord(at(i, "old_addr"), f.site ?? 0n);
+    yield* writeWord(at(i, "new_addr"), f.newVa);
+  }
+  // Pairs with kpatch_ftrace_handler: the entries are complete before the count says that they are there.
+  yield* writeWord(symbolVa(image, "kpatch_nr_funcs"), BigInt(plan.functions.length), 4);
+  return [];
+}
+
+function* apply({ image, plan, hz }: Request): Program<Outcome> {
+  const unhookable = plan.functions.filter((f) => f.site === undefined);
+  if (unhookable.length > 0) {
+    return outcome(
+      "refused",
+      `${unhookable.map((f) => f.name).join(", ")}: no fentry site to hook`,
+    );
+  }
+  const busy = plan.functions.find((f) => STOPPER_STACK.includes(f.name));
+  if (busy) return outcome("refused", `${busy.name}: on the stack of the thread that checks`);
+  yield* loadModule(image, plan);
+  const caller = symbolVa(image, "ftrace_caller");
+  const sites = plan.functions.map((f) => f.site ?? 0n);
+  const hooks = sites.map((va) => ({ va, bytes: branchTo("call", va, caller) }));
+  const nops = sites.map((va) => ({ va, bytes: NOP5 }));
+  let blockers: readonly Blocker[] = [];
+  for (let attempt = 1; attempt <= KPATCH_ATTEMPTS; attempt++) {
+    yield* textPokeBp(image, hooks);
+    blockers = yield* stopMachine(commit(image, plan));
+    if (blockers.length === 0) {
+      yield* log("kpatch: loaded patch module");
+      const switched = [{ task: "all", pid: -1, how: "stop_machine" }];
+      return outcome("applied", "no patched function was on any stack", [], switched);
+    }
+    for (const b of blockers) {
+      yield* log(
+        `kpatch: ${b.reason}${b.symbol === undefined ? "" : ` for ${b.symbol}`} (PID: ${b.pid} Comm: ${b.task}; ` +
+          `${b.stack.map((ip) => formatAddress(image, ip)).join(" < ")})`,
+      );
+    }
+    yield* textPokeBp(image, nops);
+    if (attempt < KPATCH_ATTEMPTS) yield* sleep(KPATCH_RETRY_S * hz);
+  }
+  return outcome("refused", `busy in all of ${KPATCH_ATTEMPTS} attempts`, blockers);
+}
+
+export const kpatch: Mechanism = {
+  name: "kpatch",
+  leaves: "patched set",
+  switches: "kernel",
+  summary: "stop_machine, a stack walk of every task, then redirection at the fentry sites",
+  apply,
+};

@@ -1,0 +1,107 @@
+// What a patch replaces, worked out once from the running image and the linked patch: pairs of an old and a new
+// function of the same name, with the window of old bytes that a jump would take. Everything a mechanism may refuse
+// for before it touches anything is decided here or from here.
+import { NOP5 } from "../ftrace/index.ts";
+import { Decoder, DecoderOptions } from "iced-x86";
+import type { Image } from "../link/index.ts";
+import { countSymbols, findSymbol } from "../link/index.ts";
+
+/** One replaced function. */
+export interface PatchedFunction {
+  readonly name: string;
+  readonly oldVa: bigint;
+  readonly oldSize: number;
+  readonly newVa: bigint;
+  readonly newSize: number;
+  /** The fentry site of the old function, undefined when it has none. */
+  readonly site: bigint | undefined;
+  /** Where a jump over the entry goes: behind an endbr64. */
+  readonly jumpVa: bigint;
+  /** First instruction of the old function behind the bytes that a jump of 5 takes. */
+  readonly bodyVa: bigint;
+  /** The bytes that the jump would replace, as the running kernel has them. */
+  readonly oldBytes: Uint8Array;
+}
+
+/** A patch ready to be applied to an image. */
+export interface PatchPlan {
+  readonly module: Image;
+  readonly functions: readonly PatchedFunction[];
+}
+
+/** The patch does not fit the image: what, where, what was expected. */
+export class PatchError extends Error {
+  override name = "PatchError";
+}
+
+const JMP_SIZE = 5n;
+
+function imageBytes(image: Image, va: bigint, n: number): Uint8Array {
+  const s = image.segments.find((x) => va >= x.va && va < x.va + BigInt(x.memSize));
+  const out = new Uint8Array(n);
+  if (s) out.set(s.bytes.subarray(Number(va - s.va), Number(va - s.va) + n));
+  return out;
+}
+
+/** Length of the instruction at the start of `bytes`, 0 when they are none. */
+function insnLength(bytes: Uint8Array): number {
+  const d = new Decoder(64, bytes, DecoderOptions.None);
+  const insn = d.decode();
+  const n = d.lastError === 0 ? insn.length : 0;
+  insn.free();
+  d.free();
+  return n;
+}
+
+function functionPlan(image: Image, module: Image, name: string): PatchedFunction {
+  const fresh = module.symbols.find((s) => s.name === name && s.type === "func");
+  if (!fresh) throw new PatchError(`${module.name}: no function ${name}, expected a replacement`);
+  const old = findSymbol(image, name);
+  if (!old || old.type !== "func") {
+    const n = countSymbols(image, name);
+    throw new PatchError(
+      n > 1
+        ? `${module.name}: ${name} occurs ${n} times in ${image.name}, expected one function`
+        : `${module.name}: ${name} is no function of ${image.name}, expected one to replace`,
+    );
+  }
+  const size = Number(old.size);
+  const bytes = imageBytes(image, old.va, size);
+  const site = image.fentrySites.find((v) => v >= old.va && v < old.va + old.size);
+  if (site !== undefined) bytes.set(NOP5, Number(site - old.va));
+  const endbr = bytes[0] === 0xf3 && bytes[1] === 0x0f && bytes[2] === 0x1e && bytes[3] === 0xfa;
+  const jumpVa = old.va + (endbr ? 4n : 0n);
+  let body = Number(jumpVa - old.va);
+  while (body < Number(jumpVa + JMP_SIZE - old.va) && body < size) {
+    const n = insnLength(bytes.subarray(body));
+    if (n === 0) break;
+    body += n;
+  }
+  return {
+    name,
+    oldVa: old.va,
+    oldSize: size,
+    newVa: fresh.va,
+    newSize: Number(fresh.size),
+    site,
+    jumpVa,
+    bodyVa: old.va + BigInt(body),
+    oldBytes: bytes.slice(Number(jumpVa - old.va), Number(jumpVa - old.va) + 5),
+  };
+}
+
+/**
+ * Pairs the functions that a module replaces with those of the image: every global function of the module that bears
+ * the name of a function of the image.
+ *
+ * throws  PatchError: nothing to replace, a name that is unknown or ambiguous in the image
+ */
+export function planPatch(image: Image, module: Image, names?: readonly string[]): PatchPlan {
+  const replaced =
+    names ??
+    module.symbols.filter((s) => s.type === "func" && s.bind === "global").map((s) => s.name);
+  if (replaced.length === 0) {
+    throw new PatchError(`${module.name}: no global function, expected at least one replacement`);
+  }
+  return { module, functions: replaced.map((n) => functionPlan(image, module, n)) };
+}
