@@ -5,7 +5,7 @@ import { CODE, DATA, STACK, DATA_SIZE, type Case, type Outcome } from "./layout.
 const FLAGS = 0xcd5n;
 
 /** The flags of `rip` that may be compared. */
-function flagMask(c: Case, rip: bigint): bigint {
+export function flagMask(c: Case, rip: bigint): bigint {
   const off = Number(rip - CODE) - c.codeOff;
   const open = c.undefinedAt.find(([at]) => at === off)?.[1] ?? c.undefinedAt.at(-1)?.[1] ?? 0;
   return FLAGS & ~BigInt(open);

@@ -369,8 +369,7 @@ class Generator {
   #divisionSetUp(row: Row): void {
     const r = this.r;
     if (row.operands[0] === "Eb") this.setRegister(RAX, BigInt(r.below(2048)));
-    else if (row.mnemonic === "idiv" && r.chance(60))
-      this.plain(CDQ, { size: r.pick([32, 64]) });
+    else if (row.mnemonic === "idiv" && r.chance(60)) this.plain(CDQ, { size: r.pick([32, 64]) });
     else this.setRegister(RDX, r.chance(70) ? 0n : BigInt(r.below(256)));
   }
 

@@ -1,0 +1,53 @@
+// The core against recorded outcomes of a real CPU. `node scripts/vectors.mjs` records them.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { describe as describeCase } from "./native/compare.ts";
+import { EmulatedCpu } from "./native/emulated.ts";
+import { ROWS, notNative } from "./native/rows.ts";
+import { compareVector, rowKey, unpackVectors } from "./native/vectors.ts";
+
+const file = unpackVectors(readFileSync(join(import.meta.dirname, "../vectors/x86-64.bin.gz")));
+
+describe("recorded vectors", () => {
+  test("every recorded case ends on the core as it did on the CPU", () => {
+    const cpu = new EmulatedCpu();
+    const wrong: string[] = [];
+    for (const v of file.vectors) {
+      const diff = compareVector(v, cpu.run(v.case));
+      if (diff.length) wrong.push(`${diff.join("; ")}\n  ${describeCase(v.case)}`);
+    }
+    expect(wrong.slice(0, 5)).toEqual([]);
+    expect(file.vectors.length).toBe(5000);
+    expect(file.cpu).toMatch(/family \d+/);
+  });
+
+  test("cutting a case after every instruction ends in the same state", () => {
+    const cpu = new EmulatedCpu();
+    for (const v of file.vectors.slice(0, 1500)) {
+      expect(compareVector(v, cpu.run(v.case, { slice: 1 }))).toEqual([]);
+    }
+  });
+
+  test("every row that user mode can run is in some vector, and the others say why not", () => {
+    const missing = ROWS.filter(
+      (r) => notNative(r) === undefined && !file.rows.has(rowKey(r.index)),
+    );
+    expect(missing.map((r) => rowKey(r.index))).toEqual([]);
+    const reasons = ROWS.flatMap((r) => {
+      const reason = notNative(r);
+      return reason === undefined ? [] : [`${r.form.syntax}: ${reason}`];
+    });
+    expect(reasons).toEqual([
+      "syscall: would enter the host's kernel",
+      "vmcall: the hypercall of this machine; #UD outside of a guest",
+      "rdtscp: its answer is this machine's own",
+      "sgdt M: shows the host's tables, or #GP under UMIP",
+      "sidt M: shows the host's tables, or #GP under UMIP",
+      "sldt Ev: shows the host's tables, or #GP under UMIP",
+      "str Ev: shows the host's tables, or #GP under UMIP",
+      "rdtsc: its answer is this machine's own",
+      "cpuid: its answer is this machine's own",
+    ]);
+  });
+});
