@@ -307,7 +307,7 @@ class Generator {
     if (does === "movFromSeg" && r.chance(90)) given.reg = r.pick([0, 1, 2, 3, 4, 5]);
     if (/^mov(From|To)[CD]r/.test(does)) given.reg = r.pick([0, 2, 3]);
     if (m === "int") given.imm = r.pick([0n, 1n, 3n, 6n, 8n, 0x0dn, 0x0en, 0x20n]);
-    if (/^nop/.test(does) && m === "nop" && row.encoding.modrm) given.reg = r.below(8);
+    if (does.startsWith("nop") && m === "nop" && row.encoding.modrm) given.reg = r.below(8);
     if (row.encoding.plusReg) {
       given.padding = [];
       if (does === "xchg") given.reg = 1 + r.below(15);
