@@ -99,10 +99,11 @@ function install() {
   if (r.status === 0) return;
   const said = `${r.stdout ?? ""}${r.stderr ?? ""}`;
   if (process.env["QUIESCE_DEBUG"] === "1") process.stderr.write(said);
-  const line = said
+  const lines = said
     .split("\n")
-    .map((l) => l.replace(/^npm (error|ERR!)\s*/, ""))
-    .find((l, i) => l !== said.split("\n")[i] && l !== "");
+    .filter((l) => /^npm (?:error|ERR!) /.test(l))
+    .map((l) => l.replace(/^npm (?:error|ERR!) /, "").trim());
+  const line = lines.find((l) => l.split(" ").length > 3) ?? lines[0];
   const why = r.error?.message ?? line ?? `ended with ${r.signal ?? r.status}`;
   throw new SetupError(`set-up: npm ci: ${why}, expected the npm registry or a filled npm cache`);
 }
