@@ -68,7 +68,10 @@ export function build(stamp) {
   const dist = join(top, "dist");
   const next = join(top, "build", `dist-${process.pid}`);
   const old = join(top, "build", `old-${process.pid}`);
-  rmSync(next, { recursive: true, force: true });
+  // The caller holds the lock, so whatever an interrupted build left is nobody's.
+  for (const f of existsSync(join(top, "build")) ? readdirSync(join(top, "build")) : []) {
+    if (/^(?:dist|old)-/.test(f)) rmSync(join(top, "build", f), { recursive: true, force: true });
+  }
   mkdirSync(next, { recursive: true });
   try {
     const tsc = "node_modules/typescript/bin/tsc";
