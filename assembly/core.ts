@@ -4,6 +4,7 @@
 import {
   ARENA,
   ARENA_NEXT,
+  BLOCK_HEADER,
   CPU,
   CR0,
   CR3,
@@ -17,14 +18,19 @@ import {
   NR_VCPUS,
   P_DEADLINE,
   SAVE,
+  SCRATCH,
   SEG_CS,
   SEG_SS,
   STK_TOP_VA,
   TIME,
+  U_IMM,
+  U_OP,
   VCPU_SIZE,
 } from "./abi";
 import { apicOf, NEVER, resetApic } from "./apic";
 import { flushCode } from "./block";
+import { decode, PAST_LIMIT } from "./decode";
+import { UOP_FAULTY } from "./ids";
 import { flushTlb, hostWrite, peekPa, selectTlb } from "./mmu";
 import { run } from "./run";
 import { hash, snapBack, snapBase, snapPage } from "./snapshot";
@@ -46,6 +52,18 @@ export {
   touch,
   watchChanged,
 };
+
+/**
+ * Decodes the instruction at wasm address `p`, of which `limit` bytes are at hand, as the active vCPU would, and executes
+ * nothing: its length, with the vector that it raises because of what its bytes are, plus one, in bits 8 and up; -1 when
+ * it goes on behind the limit.
+ */
+export function decodeLength(p: usize, limit: i32): i32 {
+  const up: usize = SCRATCH + BLOCK_HEADER;
+  const n = decode(p, limit, 0, up);
+  if (n == PAST_LIMIT || load<u16>(up, U_OP) != UOP_FAULTY) return n;
+  return n | ((load<i32>(up, U_IMM) + 1) << 8);
+}
 
 /** Makes vCPU `v` the active one. */
 export function activate(v: u32): void {

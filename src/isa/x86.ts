@@ -373,10 +373,10 @@ export const X86: readonly Form[] = [
   x("0f 18 /2",       "prefetcht1 M",    "nop!",               "",         "",               "0f 18 13 | prefetcht1 BYTE PTR [rbx]"),
   x("0f 18 /3",       "prefetcht2 M",    "nop!",               "",         "",               "0f 18 1b | prefetcht2 BYTE PTR [rbx]"),
   x("f3 0f 1e fa",    "endbr64",         "nop",                "",         "",               "f3 0f 1e fa | endbr64"),
-  x("0f ae e8",       "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
-  x("0f ae f0",       "mfence",          "nop",                "",         "",               "0f ae f0 | mfence"),
-  x("0f ae f8",       "sfence",          "nop",                "",         "",               "0f ae f8 | sfence"),
-  x("0f ae /7",       "clflush M",       "clflush",            "",         "",               "0f ae 3b | clflush BYTE PTR [rbx]"),
+  x("np 0f ae e8",    "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
+  x("np 0f ae f0",    "mfence",          "nop",                "",         "",               "0f ae f0 | mfence"),
+  x("np 0f ae f8",    "sfence",          "nop",                "",         "",               "0f ae f8 | sfence"),
+  x("np 0f ae /7",    "clflush M",       "clflush",            "",         "",               "0f ae 3b | clflush BYTE PTR [rbx]"),
 
   // Interrupts and system calls: INT, IRET, SYSCALL, SYSRET, UD
   x("cc",             "int3",            "int3",               "",         "end",            "cc | int3"),

@@ -19,6 +19,7 @@ export interface CoreExports {
   restored(): void;
   touch(p: number): void;
   hash(seed: bigint, from: number, bytes: number): bigint;
+  decodeLength(p: number, limit: number): number;
   untilTimer(): bigint;
   arithmetic(): number;
   setArithmetic(flags: number): void;
