@@ -1,0 +1,29 @@
+// `npm run campaign [NAME]`: the counts that are too big for `npm test`, one command per claim, seeds fixed. Without a
+// name it lists the claims. Results are recorded, with the commit, in docs/campaigns.md.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setup } from "./setup.mjs";
+
+const CLAIMS = {
+  native: "100,000 random integer sequences agree with this machine's CPU",
+  truth: "the shadow equals an independent model at each of 1,000,000 instructions",
+  seeds: "kpatch and simple on the default scenario under seeds 1..200",
+  sweep: "kpatch and simple requested at each of 2,000 instructions from ready",
+};
+
+const [name, ...rest] = process.argv.slice(2);
+if (name === undefined) {
+  for (const [n, what] of Object.entries(CLAIMS)) process.stdout.write(`${n.padEnd(8)} ${what}\n`);
+  process.exit(0);
+}
+const script = join(dirname(fileURLToPath(import.meta.url)), `campaign-${name}.mjs`);
+if (!(name in CLAIMS) || !existsSync(script)) {
+  process.stderr.write(
+    `error: campaign: there is no '${name}', expected one of ${Object.keys(CLAIMS).join(", ")}\n`,
+  );
+  process.exit(2);
+}
+await setup();
+process.exit(spawnSync(process.execPath, [script, ...rest], { stdio: "inherit" }).status ?? 1);
