@@ -127,7 +127,7 @@ export function checkOutput(path: string): void {
 /** Writes a result file: the whole of it or nothing. A device or pipe is written as it is. */
 export function writeOutput(path: string, text: string): void {
   const special = existsSync(path) && !statSync(path).isFile();
-  const target = existsSync(path) ? realpathSync(path) : path;
+  const target = existsSync(path) && !special ? realpathSync(path) : path;
   const temporary = special
     ? target
     : join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
@@ -147,7 +147,8 @@ export function writeOutput(path: string, text: string): void {
   }
 }
 
-function causeOf(e: unknown): string {
+/** Why a read or write failed, in words. */
+export function causeOf(e: unknown): string {
   const code = e instanceof Error && "code" in e ? String(e.code) : "";
   const causes: Readonly<Record<string, string>> = {
     ENOSPC: "the disk is full",

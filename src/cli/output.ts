@@ -1,8 +1,7 @@
 // Where a command's words go: results to standard output or a file, progress to a terminal's last line, and the wish to
 // stop that Ctrl-C leaves. Pipelines get none of this; they are asked for the next piece or not.
 import { stripVTControlCharacters } from "node:util";
-import { UsageError } from "./errors.ts";
-import { checkOutput, writeOutput } from "./files.ts";
+import { causeOf, checkOutput, writeOutput } from "./files.ts";
 
 /** What a command may do to the world. */
 export interface Door {
@@ -71,9 +70,7 @@ export function makeDoor(streams: Streams, output: string | undefined): Door {
 export function guardStreams(): void {
   process.stdout.on("error", (e: NodeJS.ErrnoException) => {
     if (e.code === "EPIPE") process.exit();
-    process.stderr.write(
-      `error: ${new UsageError(`standard output: ${e.code ?? e.message}`).message}, expected it to take the result\n`,
-    );
+    process.stderr.write(`error: standard output: ${causeOf(e)}, expected it to take the result\n`);
     process.exit(2);
   });
   process.stderr.on("error", () => process.exit());
