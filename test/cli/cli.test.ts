@@ -3,7 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import * as v from "valibot";
 import { run } from "../../src/cli/main.ts";
+import { Disasm, List, UnwindScore } from "./schemas.ts";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "quiesce-"));
 afterAll(() => rmSync(FOLDER, { recursive: true }));
@@ -56,12 +58,6 @@ describe("the command line", () => {
     }
   });
 
-  it("lists names as JSON with the documented keys", async () => {
-    const r = await quiesce("list", "--json");
-    const value: unknown = JSON.parse(r.out);
-    expect(Object.keys(Object(value))).toEqual(["scenarios", "hazards", "mechanisms", "unwinders"]);
-  });
-
   it("writes a result file whole and leaves no other file", async () => {
     const file = join(FOLDER, "names.json");
     writeFileSync(file, "old");
@@ -92,4 +88,23 @@ describe("disasm", () => {
     const r = await quiesce("disasm", "default", `0x${va}`, "--intel");
     expect(r.out).toMatch(new RegExp(`^=> ${va} <xfer_submit\\+0x5>`, "m"));
   });
+});
+
+describe("JSON", () => {
+  const FORMS = [
+    ["list", List],
+    ["disasm default xfer_queue", Disasm],
+    ["unwind two-tasks --score --insns 500", UnwindScore],
+  ] as const;
+
+  it.each(FORMS)(
+    "of `%s` has the documented form, the same bytes each time",
+    async (words, form) => {
+      const r = await quiesce(...words.split(" "), "--json");
+      expect(r).toMatchObject({ code: 0, err: "" });
+      const value: unknown = JSON.parse(r.out);
+      expect(v.safeParse(form, value).issues).toBeUndefined();
+      expect((await quiesce(...words.split(" "), "--json")).out).toBe(r.out);
+    },
+  );
 });

@@ -1,0 +1,88 @@
+// The forms of docs/json.md as schemas. More keys may be added to a form, so unknown ones pass.
+import * as v from "valibot";
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const va = v.pipe(v.string(), v.regex(/^0x[0-9a-f]{1,16}$/));
+const text = v.string();
+
+const Violation = v.object({
+  check: text,
+  vcpu: v.nullable(count),
+  insn: count,
+  task: text,
+  ip: va,
+  symbol: text,
+  message: text,
+  repro: v.nullable(text),
+});
+
+export const Run = v.array(
+  v.object({
+    scenario: text,
+    mechanism: text,
+    result: v.picklist(["applied", "refused", "stalled", "reverted", "failed"]),
+    verdict: v.picklist(["consistent", "violated"]),
+    violations: v.array(Violation),
+    latencyInsns: v.nullable(count),
+    pauseInsns: v.nullable(count),
+    modelledInsns: v.nullable(count),
+    tasks: count,
+    switched: v.array(v.object({ task: text, how: text, insn: v.nullable(count) })),
+    blockers: v.array(
+      v.object({ task: text, reason: text, symbol: v.nullable(text), stack: v.array(text) }),
+    ),
+  }),
+);
+
+export const Explore = v.object({
+  scenario: text,
+  mechanism: text,
+  points: count,
+  schedules: count,
+  applied: count,
+  refused: count,
+  stalled: count,
+  violations: count,
+  first: v.nullable(Violation),
+  exhausted: v.boolean(),
+  seconds: v.optional(v.number()),
+});
+
+export const UnwindScore = v.array(
+  v.pipe(
+    v.object({
+      image: text,
+      unwinder: text,
+      boundaries: count,
+      exact: count,
+      truncated: count,
+      skipped: count,
+      falseFrame: count,
+      refused: count,
+      reliableWrong: count,
+      firstWrong: v.nullable(v.unknown()),
+    }),
+    v.check(
+      (s) => s.boundaries === s.exact + s.truncated + s.skipped + s.falseFrame + s.refused,
+      "boundaries are the sum",
+    ),
+  ),
+);
+
+export const List = v.object({
+  scenarios: v.array(text),
+  hazards: v.array(text),
+  mechanisms: v.array(text),
+  unwinders: v.array(text),
+});
+
+export const Disasm = v.array(
+  v.object({
+    va,
+    symbol: text,
+    bytes: v.pipe(text, v.regex(/^[0-9a-f]{2}(?: [0-9a-f]{2}){0,14}$/)),
+    text,
+    fentry: v.boolean(),
+    asked: v.boolean(),
+  }),
+);
