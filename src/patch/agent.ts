@@ -56,6 +56,8 @@ const START: AgentState = {
 export class Agent {
   readonly #machine: Machine;
   readonly #image: Image;
+  /** Told of every store of the mechanism, right after it; the machine stands still meanwhile. */
+  onWrite: ((w: AgentWrite) => void) | undefined;
   #make: (() => Program<Outcome>) | undefined;
   #program: Program<Outcome> | undefined;
   #state: AgentState = START;
@@ -154,8 +156,7 @@ export class Agent {
     switch (step.op) {
       case "write":
         m.write(step.va, step.bytes, vcpu);
-        this.#writes.push({ insn: m.retired, va: step.va, bytes: step.bytes });
-        return this.#again(vcpu, undefined);
+        return this.#wrote(vcpu, { insn: m.retired, va: step.va, bytes: step.bytes });
       case "look": {
         const { value, cost } = step.run({
           read: (va, n) => m.read(va, n, vcpu),
@@ -178,6 +179,12 @@ export class Agent {
       case "log":
         throw new Error("patch call: a log step takes no turn");
     }
+  }
+
+  #wrote(vcpu: number, w: AgentWrite): void {
+    this.#writes.push(w);
+    this.onWrite?.(w);
+    this.#again(vcpu, undefined);
   }
 
   #call(vcpu: number, fn: string, args: readonly bigint[]): void {

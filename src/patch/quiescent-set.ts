@@ -101,6 +101,15 @@ const ALONE = [
  * whatever lies between them and the context switch, the RUNNING ones with everything below them, and ALONE.
  */
 export function quiescentSet(image: Image): readonly string[] {
+  const known = quiescentSets.get(image) ?? computeQuiescentSet(image);
+  quiescentSets.set(image, known);
+  return known;
+}
+
+// An image is frozen: its set is computed once.
+const quiescentSets = new WeakMap<Image, readonly string[]>();
+
+function computeQuiescentSet(image: Image): readonly string[] {
   const graph = callGraph(image);
   const known = new Set(image.symbols.filter(isCode).map((s) => s.name));
   const roots = (names: readonly string[]): string[] => names.filter((n) => known.has(n));

@@ -1,0 +1,24 @@
+// Names for addresses of a kernel that has a patch loaded: the patch's own symbols inside of the patch, the kernel's
+// everywhere else. And which side of the patch an address is on.
+import { formatAddress, type Image } from "../link/index.ts";
+import type { PatchedFunction, PatchPlan } from "../patch/index.ts";
+
+function isIn(image: Image, va: bigint): boolean {
+  return image.segments.some((s) => va >= s.va && va < s.va + BigInt(s.memSize));
+}
+
+/** As %pS: "f+0x12/0x40", with " [patch]" behind it for an address of the patch. */
+export function addressName(image: Image, plan: PatchPlan, va: bigint): string {
+  if (isIn(plan.module, va)) return `${formatAddress(plan.module, va)} [patch]`;
+  return formatAddress(image, va);
+}
+
+/** The patched function whose old variant holds `va`. */
+export function oldAt(plan: PatchPlan, va: bigint): PatchedFunction | undefined {
+  return plan.functions.find((f) => va >= f.oldVa && va < f.oldVa + BigInt(f.oldSize));
+}
+
+/** "0x" and the address in hexadecimal. */
+export function hex(va: bigint): string {
+  return `0x${BigInt.asUintN(64, va).toString(16)}`;
+}

@@ -1,0 +1,212 @@
+// Watches one patch run and turns it into a Trace: the call log from watches on the machine, the true stacks at the
+// commit, what is left at the end. It changes nothing in the guest and decides nothing.
+import {
+  readRunQueues,
+  readTasks,
+  readUint,
+  symbolVa,
+  TASK_STATE,
+  type Task,
+} from "../kernel/index.ts";
+import { findSymbol } from "../link/index.ts";
+import { runnerOf, trueStack, trueStackOf, type LogRecord } from "../machine/index.ts";
+import type { PatchPlan, Session } from "../patch/index.ts";
+import { commitWrites, promiseOf } from "./promises.ts";
+import {
+  ENTRY_KINDS,
+  type Commit,
+  type Entry,
+  type EntryKind,
+  type RunEnd,
+  type Trace,
+  type TraceFrame,
+  type TraceStack,
+  type TraceTask,
+} from "./trace.ts";
+
+const WINDOW = 5n;
+/** Ids of the watches: the kind of entry times this, plus the function's index. */
+const ID_KIND = 1 << 16;
+
+/** Kernel labels that a run is watched at, besides the plan's own addresses. */
+const LABELS: Readonly<Partial<Record<EntryKind, string>>> = {
+  syscall: "do_syscall_64",
+  stop: "multi_cpu_stop",
+  resume: "multi_cpu_stop_exit",
+  gather: "checkpoint_stop",
+  leave: "checkpoint_leave",
+};
+
+function idOf(kind: EntryKind, index: number): number {
+  return (ENTRY_KINDS.indexOf(kind) + 1) * ID_KIND + index;
+}
+
+/** Sets the watches that observe() needs. Once per session and plan: they outlive snapshots. */
+export function watchPlan(session: Session, plan: PatchPlan): readonly number[] {
+  const handles: number[] = [];
+  for (const [i, f] of plan.functions.entries()) {
+    handles.push(
+      session.watch({
+        kind: "range",
+        lo: f.jumpVa,
+        hi: f.jumpVa + WINDOW,
+        id: idOf("site", i),
+      }),
+      session.watch({ kind: "entry", lo: f.bodyVa, id: idOf("old", i) }),
+      session.watch({ kind: "entry", lo: f.newVa, id: idOf("new", i) }),
+    );
+  }
+  for (const kind of ENTRY_KINDS) {
+    const label = LABELS[kind];
+    const s = label === undefined ? undefined : findSymbol(session.image, label);
+    if (s) handles.push(session.watch({ kind: "entry", lo: s.va, id: idOf(kind, 0) }));
+  }
+  return handles;
+}
+
+/** The tasks of a session at this moment, as a trace names them. */
+export function traceTasks(session: Session): readonly { task: Task; named: TraceTask }[] {
+  const { image, read } = session;
+  const stoppers = new Set(readRunQueues(read, image).map((q) => q.stop));
+  const patchd = findSymbol(image, "patchd_task");
+  const patchdVa = patchd === undefined ? 0n : readUint(read, patchd.va, 8);
+  const kindOf = (t: Task): TraceTask["kind"] => {
+    if (t.isIdle) return "idle";
+    if (stoppers.has(t.va)) return "stopper";
+    if (t.va === patchdVa) return "patchd";
+    if (t.state === TASK_STATE.DEAD) return "dead";
+    return t.isKthread ? "kthread" : "user";
+  };
+  return readTasks(read, image).map((task) => ({
+    task,
+    named: {
+      pid: task.pid,
+      comm: task.comm,
+      kind: kindOf(task),
+      lo: task.stack.lo,
+      hi: task.stack.hi,
+      runnable: task.state === TASK_STATE.RUNNING && !task.isIdle,
+    },
+  }));
+}
+
+/** The true kernel stacks of all tasks at this moment. A task in user mode has an empty one. */
+export function trueStacks(session: Session): readonly TraceStack[] {
+  const { machine: m } = session;
+  return traceTasks(session).map(({ task, named }) => {
+    const vcpu = runnerOf(m, task.stack.lo);
+    if (task.onCpu && vcpu === undefined) return { task: named, vcpu: undefined, frames: [] };
+    const truth = vcpu === undefined ? trueStack(m, task.stack.lo) : trueStackOf(m, vcpu);
+    const frames: TraceFrame[] = [];
+    if (vcpu !== undefined && truth) frames.push({ ip: m.reg(vcpu, "rip"), isCall: false });
+    for (const f of truth?.frames ?? []) {
+      if (f.kind === "user") break;
+      frames.push({ ip: f.ret, isCall: f.kind === "call" });
+    }
+    return { task: named, vcpu, frames };
+  });
+}
+
+/** What the observer cannot see for itself. Instruction counts are the machine's own. */
+export interface ObservedRun {
+  readonly scenario: string;
+  readonly mechanism: string;
+  readonly plan: PatchPlan;
+  readonly readyAt: number;
+  readonly budgetInsns: number;
+  readonly resultSymbols: readonly string[];
+  readonly expected: Readonly<Record<string, bigint>>;
+  /** The kernel's text before the request. */
+  readonly pristine: Uint8Array;
+}
+
+/** An observation under way. */
+export interface Observation {
+  /** Ends it. end: why the run ended. */
+  finish(end: RunEnd): Trace;
+  readonly tasks: readonly TraceTask[];
+  /** Virtual time of patchd's vCPU at the request. */
+  readonly requestTime: number;
+}
+
+/** The scenario's results now. */
+export function readResults(
+  session: Session,
+  symbols: readonly string[],
+): Readonly<Record<string, bigint>> {
+  return Object.fromEntries(symbols.map((s) => [s, session.word(s)]));
+}
+
+function changedBytes(session: Session, pristine: Uint8Array): readonly bigint[] {
+  const now = session.text();
+  const start = symbolVa(session.image, "_stext");
+  const out: bigint[] = [];
+  for (let i = 0; i < pristine.length && out.length < 64; i++) {
+    if (now[i] !== pristine[i]) out.push(start + BigInt(i));
+  }
+  return out;
+}
+
+/** Begins to observe, right before the request. */
+export function observe(session: Session, run: ObservedRun): Observation {
+  const { plan, readyAt } = run;
+  const { machine } = session;
+  const requestAt = machine.retired - readyAt;
+  const found = traceTasks(session);
+  const tasks = found.map((t) => t.named);
+  const patchd = found.find((t) => t.named.kind === "patchd")?.task;
+  const requestTime = Number(machine.reg(patchd?.cpu ?? 0, "time"));
+  const isCommit = commitWrites(promiseOf(run.mechanism), session.image, plan);
+  let commit: Commit | undefined;
+  session.agent.onWrite = (w) => {
+    if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session) };
+  };
+  const finish = (end: RunEnd): Trace => {
+    session.agent.onWrite = undefined;
+    const events = session.events();
+    const state = session.agent.state();
+    const late = traceTasks(session).map((t) => t.named);
+    const byStack = new Map([...late, ...tasks].map((t) => [t.lo, t]));
+    const size = tasks[0] ? tasks[0].hi - tasks[0].lo : 1n;
+    const from = (insn: number): number => insn - readyAt;
+    const entryOf = (r: LogRecord): Entry | undefined => {
+      const kind = ENTRY_KINDS[Math.floor(r.id / ID_KIND) - 1];
+      if (kind === undefined || from(r.insn) < requestAt) return undefined;
+      return {
+        kind,
+        insn: from(r.insn),
+        vcpu: r.vcpu,
+        time: r.time,
+        ip: r.rip,
+        index: r.id % ID_KIND,
+        // An empty stack's sp is one past its end.
+        task: byStack.get(((r.rsp - 1n) / size) * size),
+      };
+    };
+    const isCrash = end === "bug" || end === "shutdown";
+    return Object.freeze({
+      scenario: run.scenario,
+      mechanism: run.mechanism,
+      image: session.image,
+      plan,
+      requestAt,
+      end,
+      endedAt: from(machine.retired),
+      budgetInsns: run.budgetInsns,
+      outcome: state.outcome,
+      outcomeAt: state.doneAt === undefined ? undefined : from(state.doneAt),
+      doneAt: events.doneAt === undefined ? undefined : from(events.doneAt),
+      writes: state.writes.map((w) => ({ ...w, insn: from(w.insn) })),
+      logs: state.logs.map((l) => ({ ...l, insn: from(l.insn) })),
+      entries: events.records.flatMap((r) => entryOf(r) ?? []),
+      bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
+      tasks,
+      commit,
+      ending: isCrash ? [] : trueStacks(session),
+      changed: changedBytes(session, run.pristine),
+      results: readResults(session, run.resultSymbols),
+      expected: run.expected,
+    });
+  };
+  return { finish, tasks, requestTime };
+}

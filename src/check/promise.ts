@@ -1,0 +1,132 @@
+// promise: what the mechanism itself vouches for, see promises.ts and docs/checks.md. One commit for the whole kernel:
+// nobody is in an old function at it, no new one is entered before it, no old one after it, no visit has both.
+import type { Image } from "../link/index.ts";
+import { quiescentSet } from "../patch/index.ts";
+import { addressName, oldAt } from "./address.ts";
+import { promiseOf } from "./promises.ts";
+import type { Commit, Entry, Trace, TraceFrame, TraceStack, Violation } from "./trace.ts";
+
+function violation(
+  trace: Trace,
+  at: { readonly insn: number; readonly vcpu: number | null; readonly ip: bigint },
+  task: string,
+  message: string,
+): Violation {
+  return {
+    check: "promise",
+    vcpu: at.vcpu,
+    insn: at.insn,
+    task,
+    ip: at.ip,
+    symbol: addressName(trace.image, trace.plan, at.ip),
+    message,
+  };
+}
+
+/** A return address belongs to the call before it, which may be the last instruction of its function. */
+function inside(f: TraceFrame): bigint {
+  return f.isCall ? f.ip - 1n : f.ip;
+}
+
+function onStack(trace: Trace, commit: Commit): readonly Violation[] {
+  const out: Violation[] = [];
+  for (const s of commit.stacks) {
+    const frame = s.frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined);
+    if (frame === undefined) continue;
+    const name = oldAt(trace.plan, inside(frame))?.name ?? "";
+    out.push(
+      violation(
+        trace,
+        { insn: commit.insn, vcpu: s.vcpu ?? null, ip: frame.ip },
+        s.task.comm,
+        `${s.task.comm} is in the old ${name} at the commit`,
+      ),
+    );
+  }
+  return out;
+}
+
+/** The function that holds `va`; undefined in entry code, which is on every stack and is no function. */
+function functionAt(image: Image, va: bigint): string | undefined {
+  return image.symbols.find((s) => s.type === "func" && va >= s.va && va < s.va + s.size)?.name;
+}
+
+/** Who was gathered has nothing but quiescent code on its stack. */
+function notQuiescent(trace: Trace, commit: Commit): readonly Violation[] {
+  const quiet = new Set(quiescentSet(trace.image));
+  const isGathered = (s: TraceStack): boolean =>
+    s.task.kind === "user" || s.task.kind === "kthread";
+  const out: Violation[] = [];
+  for (const s of commit.stacks.filter(isGathered)) {
+    const frame = s.frames.find((f) => {
+      const name = functionAt(trace.image, inside(f));
+      return name !== undefined && !quiet.has(name);
+    });
+    if (frame === undefined) continue;
+    const symbol = addressName(trace.image, trace.plan, frame.ip);
+    out.push(
+      violation(
+        trace,
+        { insn: commit.insn, vcpu: s.vcpu ?? null, ip: frame.ip },
+        s.task.comm,
+        `${s.task.comm} is not quiescent at the commit: ${symbol} is on its stack`,
+      ),
+    );
+  }
+  return out;
+}
+
+function who(e: Entry): string {
+  return e.task?.comm ?? `interrupt on vCPU ${e.vcpu}`;
+}
+
+function entries(trace: Trace, commit: Commit): readonly Violation[] {
+  const out: Violation[] = [];
+  const seen = new Set<string>();
+  for (const e of trace.entries) {
+    const isWrong =
+      (e.kind === "new" && e.insn < commit.insn) || (e.kind === "old" && e.insn >= commit.insn);
+    if (!isWrong) continue;
+    const name = trace.plan.functions[e.index]?.name ?? "";
+    const when = e.kind === "new" ? "before" : "after";
+    const message = `${who(e)} enters the ${e.kind} ${name} ${when} the commit`;
+    if (seen.has(message)) continue;
+    seen.add(message);
+    out.push(violation(trace, e, who(e), message));
+  }
+  return out;
+}
+
+/** A visit is what a task does from one entry of a system call to the next. */
+function visits(trace: Trace): readonly Violation[] {
+  const out: Violation[] = [];
+  const first = new Map<bigint, Entry>();
+  const told = new Set<bigint>();
+  for (const e of trace.entries) {
+    if (e.task === undefined) continue;
+    const { lo } = e.task;
+    if (e.kind === "syscall") first.delete(lo);
+    if (e.kind !== "old" && e.kind !== "new") continue;
+    const before = first.get(lo);
+    if (before === undefined) first.set(lo, e);
+    else if (before.kind !== e.kind && !told.has(lo)) {
+      told.add(lo);
+      const name = (x: Entry): string =>
+        `the ${x.kind} ${trace.plan.functions[x.index]?.name ?? ""}`;
+      const message = `${who(e)} enters ${name(before)} and then ${name(e)} in one system call`;
+      out.push(violation(trace, e, who(e), message));
+    }
+  }
+  return out;
+}
+
+export function promise(trace: Trace): readonly Violation[] {
+  const { commit } = promiseOf(trace.mechanism);
+  if (commit === undefined || trace.commit === undefined) return [];
+  return [
+    ...onStack(trace, trace.commit),
+    ...(promiseOf(trace.mechanism).isQuiescent ? notQuiescent(trace, trace.commit) : []),
+    ...entries(trace, trace.commit),
+    ...visits(trace),
+  ];
+}

@@ -1,0 +1,129 @@
+// What happened in one patch run, as frozen plain data: the only thing that a check sees. Every `insn` counts the
+// instructions retired on all vCPUs from the scenario's ready mark.
+import type { Image } from "../link/index.ts";
+import type { AgentLog, AgentWrite, GuestBug, Outcome, PatchPlan } from "../patch/index.ts";
+
+/** A task, by the stack that it runs on. */
+export interface TraceTask {
+  readonly pid: number;
+  readonly comm: string;
+  readonly kind: "user" | "kthread" | "idle" | "stopper" | "patchd" | "dead";
+  /** Its stack: [lo, hi). */
+  readonly lo: bigint;
+  readonly hi: bigint;
+  /** On the task list and runnable, or running, at the request. */
+  readonly runnable: boolean;
+}
+
+/**
+ * What an entry of the call log is of.
+ *
+ * site     an instruction in the window of a patched function
+ * old      the old function, behind its window; new: the new function
+ * syscall  a system call begins
+ * stop     a CPU enters multi_cpu_stop; resume: it leaves
+ * gather   a task comes to the checkpoint; leave: it goes on
+ */
+export const ENTRY_KINDS = [
+  "site",
+  "old",
+  "new",
+  "syscall",
+  "stop",
+  "resume",
+  "gather",
+  "leave",
+] as const;
+export type EntryKind = (typeof ENTRY_KINDS)[number];
+
+/** An instruction of interest that was executed. time: of its vCPU. */
+export interface Entry {
+  readonly kind: EntryKind;
+  readonly insn: number;
+  readonly vcpu: number;
+  readonly time: number;
+  readonly ip: bigint;
+  /** Index of the function in the plan; 0 where there is none. */
+  readonly index: number;
+  /** The task whose stack it ran on; undefined on a per-CPU stack: an interrupt's or NMI's. */
+  readonly task: TraceTask | undefined;
+}
+
+/** An address on a true stack. isCall: the return address of a call, so that the caller ends at ip - 1. */
+export interface TraceFrame {
+  readonly ip: bigint;
+  readonly isCall: boolean;
+}
+
+/** The true stack of a task, innermost first, with the instruction that it executes next if it is running. */
+export interface TraceStack {
+  readonly task: TraceTask;
+  readonly vcpu: number | undefined;
+  readonly frames: readonly TraceFrame[];
+}
+
+/** All true stacks right after the store that put the new functions in force. */
+export interface Commit {
+  readonly insn: number;
+  readonly stacks: readonly TraceStack[];
+}
+
+/** Why a run ended: `complete` is what it should be, `limit` was asked for. */
+export type RunEnd = "complete" | "bug" | "shutdown" | "idle" | "budget" | "limit";
+
+export interface Trace {
+  readonly scenario: string;
+  readonly mechanism: string;
+  readonly image: Image;
+  readonly plan: PatchPlan;
+  readonly requestAt: number;
+  readonly end: RunEnd;
+  readonly endedAt: number;
+  readonly budgetInsns: number;
+  readonly outcome: Outcome | undefined;
+  readonly outcomeAt: number | undefined;
+  readonly doneAt: number | undefined;
+  readonly writes: readonly AgentWrite[];
+  readonly logs: readonly AgentLog[];
+  readonly entries: readonly Entry[];
+  readonly bugs: readonly GuestBug[];
+  readonly tasks: readonly TraceTask[];
+  readonly commit: Commit | undefined;
+  /** True stacks at the end. */
+  readonly ending: readonly TraceStack[];
+  /** Addresses of the bytes of kernel text that at the end are not what they were before; the first 64. */
+  readonly changed: readonly bigint[];
+  /** The scenario's result symbols at the end, and those of an unpatched run. */
+  readonly results: Readonly<Record<string, bigint>>;
+  readonly expected: Readonly<Record<string, bigint>>;
+}
+
+/** The checks, in the order in which docs/checks.md has them. */
+export const CHECKS = [
+  "half-written",
+  "freed-text",
+  "promise",
+  "bug",
+  "progress",
+  "results",
+  "refusal",
+  "stray-write",
+] as const;
+export type CheckName = (typeof CHECKS)[number];
+
+/** Something that must not happen has happened. insn: from the ready mark. */
+export interface Violation {
+  readonly check: CheckName;
+  readonly vcpu: number | null;
+  readonly insn: number;
+  readonly task: string;
+  readonly ip: bigint;
+  readonly symbol: string;
+  readonly message: string;
+}
+
+export interface Verdict {
+  readonly verdict: "consistent" | "violated";
+  /** Sorted by insn. */
+  readonly violations: readonly Violation[];
+}
