@@ -16,6 +16,14 @@ interface Entry {
 }
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
+  start: {
+    summary: "what `npm start` runs: the default scenario by every mechanism, against its claims",
+    load: async () => (await import("./start.ts")).startCommand,
+  },
+  run: {
+    summary: "one patch under load, by one mechanism or by all",
+    load: async () => (await import("./run.ts")).runCommand,
+  },
   list: {
     summary: "names of the scenarios, mechanisms and unwinders",
     load: async () => (await import("./list.ts")).listCommand,
