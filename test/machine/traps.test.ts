@@ -205,6 +205,29 @@ describe("faults in delivery", () => {
   });
 });
 
+describe("addresses", () => {
+  test("a return to the last address is a page fault there", async () => {
+    const b = await Bare.make(`start: push $-1\n ret\n`);
+    expect(b.toTrap()).toMatchObject({ vector: 14, rip: 0xffff_ffff_ffff_ffffn, code: 0x10n });
+  });
+
+  test("a non-canonical address is #SS through rsp and rbp, and #GP otherwise", async () => {
+    const bad = "movabs $0x800000000000, %rax\n";
+    for (const [insn, vector] of [
+      ["mov %rax, %rbp\n mov 8(%rbp), %rcx", 12],
+      ["mov %rax, %rbp\n mov %gs:8(%rbp), %rcx", 13],
+      ["mov 8(%rax), %rcx", 13],
+      ["push (%rax)", 13],
+    ] as const) {
+      const b = await Bare.make(`start: ${bad} ${insn}\n`);
+      expect(b.toTrap()).toMatchObject({ vector, code: 0n });
+    }
+    const b = await Bare.make(`start: ${bad} mov %rax, %rsp\n push %rcx\n`);
+    b.gate(12, { ist: 1 });
+    expect(b.toTrap()).toMatchObject({ vector: 12, rsp: 0x8000_0000_0000n });
+  });
+});
+
 describe("interrupt shadows and NMI", () => {
   const ARM = `
 	mov $0x80f, %ecx

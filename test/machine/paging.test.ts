@@ -1,0 +1,212 @@
+// Page rights, error codes, accessed and dirty bits, and accesses and instructions that cross pages. SDM Vol. 3A,
+// "4-Level Paging" and "Page-Fault Exceptions".
+import { describe, expect, test } from "vitest";
+import {
+  ACCESSED,
+  BOOT_TOP,
+  Bare,
+  DIRTY,
+  KERNEL,
+  NX,
+  P,
+  RW,
+  TEXT,
+  US,
+  USER,
+  USER_DATA,
+} from "./bare.ts";
+
+const D = USER_DATA;
+const CR4_SMEP = 0x100000n;
+const CR4_SMAP = 0x200000n;
+const CR0_WP = 0x10000n;
+const AC = 0x40000n;
+
+interface Access {
+  readonly what: string;
+  readonly insn: string;
+  readonly flags: bigint;
+  readonly user?: boolean;
+  readonly cr4?: bigint;
+  readonly noWp?: boolean;
+  readonly rflags?: bigint;
+  /** Error code, undefined when nothing faults. */
+  readonly code: bigint | undefined;
+}
+
+const LOAD = "mov (%rdi), %rax";
+const STORE = "mov %rax, (%rdi)";
+const JUMP = "jmp *%rdi";
+// prettier-ignore
+const ACCESSES: readonly Access[] = [
+  { what: "a user load of nothing", insn: LOAD, flags: 0n, user: true, code: 4n },
+  { what: "a user store to nothing", insn: STORE, flags: 0n, user: true, code: 6n },
+  { what: "a user fetch of nothing", insn: JUMP, flags: 0n, user: true, code: 0x14n },
+  { what: "a user load of a supervisor page", insn: LOAD, flags: P | RW, user: true, code: 5n },
+  { what: "a user store to a read-only page", insn: STORE, flags: P | US, user: true, code: 7n },
+  { what: "a user store to a page it may write", insn: STORE, flags: P | US | RW, user: true, code: undefined },
+  { what: "a user fetch of an NX page", insn: JUMP, flags: P | US | RW | NX, user: true, code: 0x15n },
+  { what: "a reserved bit", insn: LOAD, flags: P | US | (1n << 45n), user: true, code: 0xdn },
+  { what: "a kernel load of nothing", insn: LOAD, flags: 0n, code: 0n },
+  { what: "a kernel store to a read-only page", insn: STORE, flags: P, code: 3n },
+  { what: "the same with CR0.WP clear", insn: STORE, flags: P, noWp: true, code: undefined },
+  { what: "a kernel fetch of an NX page", insn: JUMP, flags: P | NX, code: 0x11n },
+  { what: "a kernel fetch of a user page under SMEP", insn: JUMP, flags: P | US, cr4: CR4_SMEP, code: 0x11n },
+  { what: "a kernel load of a user page", insn: LOAD, flags: P | US, code: undefined },
+  { what: "the same under SMAP", insn: LOAD, flags: P | US, cr4: CR4_SMAP, code: 1n },
+  { what: "a store under SMAP", insn: STORE, flags: P | US | RW, cr4: CR4_SMAP, code: 3n },
+  { what: "a load under SMAP with AC set", insn: LOAD, flags: P | US, cr4: CR4_SMAP, rflags: AC, code: undefined },
+  { what: "a locked comparison that writes nothing back", insn: "lock cmpxchg %rdx, (%rdi)", flags: P | US, user: true, code: 7n },
+];
+
+describe("page rights", () => {
+  test.each(ACCESSES)("$what", async (a) => {
+    const b = await Bare.make(
+      `start: ${a.insn}\n vmcall\n.section .user,"ax"\nprobe: ${a.insn}\n int3\n`,
+    );
+    const m = b.machine;
+    b.gate(3, { dpl: 3 });
+    b.put(0x20_0000n + (D - USER), 0xccn); // an int3, for fetches that succeed
+    b.map(D, a.flags);
+    if (a.user) b.enterUser("probe", 0, (a.rflags ?? 0n) | 2n);
+    else m.setReg(0, "rflags", (a.rflags ?? 0n) | 2n);
+    m.setReg(0, "cr4", m.reg(0, "cr4") | (a.cr4 ?? 0n));
+    if (a.noWp) m.setReg(0, "cr0", m.reg(0, "cr0") & ~CR0_WP);
+    m.setReg(0, "rdi", D);
+    m.setReg(0, "rax", 0xccn);
+    const rsp = m.reg(0, "rsp");
+    if (a.code === undefined) {
+      if (a.user) expect(b.toTrap().vector).toBe(3);
+      else b.toVmcall();
+      expect(b.pte(D) & (ACCESSED | DIRTY)).toBe(a.insn === STORE ? ACCESSED | DIRTY : ACCESSED);
+      return;
+    }
+    const t = b.toTrap();
+    const at = a.insn === JUMP ? D : a.user ? b.symbol("probe") : TEXT;
+    expect(t).toMatchObject({ vector: 14, code: a.code, rip: at, rsp });
+    expect(m.reg(0, "cr2")).toBe(D);
+    expect(b.pte(D) & (ACCESSED | DIRTY)).toBe(0n);
+    expect((t.rflags >> 16n) & 1n).toBe(1n); // rf: a fault
+  });
+
+  test("the rights of every level count", async () => {
+    const b = await Bare.make(`start: vmcall\n.section .user,"ax"\nprobe: mov %rax, (%rdi)\n`);
+    b.enterUser("probe");
+    b.machine.setReg(0, "rdi", D);
+    b.put(0x4000n + 16n, 0x6005n); // the page directory's entry: no RW
+    expect(b.toTrap()).toMatchObject({ vector: 14, code: 7n });
+  });
+
+  test("the first write to a page that was read sets its dirty bit", async () => {
+    const b = await Bare.make(`start: mov (%rdi), %rax\n vmcall\n mov %rax, (%rdi)\n vmcall\n`);
+    b.machine.setReg(0, "rdi", D);
+    b.toVmcall();
+    expect(b.pte(D) & DIRTY).toBe(0n);
+    b.toVmcall();
+    expect(b.pte(D) & DIRTY).toBe(DIRTY);
+  });
+
+  test("a changed entry is seen after invlpg and after a load of cr3, not before", async () => {
+    for (const flush of ["invlpg (%rdi)", "mov %cr3, %rbx\n mov %rbx, %cr3"]) {
+      const b = await Bare.make(
+        `start: mov (%rdi), %rax\n mov %rsi, (%rdx)\n mov (%rdi), %rax\n vmcall\n ${flush}\n mov (%rdi), %rax\n vmcall\n`,
+      );
+      const m = b.machine;
+      b.put(0x20_0000n + (D - USER), 1n);
+      b.put(0x20_1000n + (D - USER), 2n);
+      m.setReg(0, "rdi", D);
+      m.setReg(0, "rdx", KERNEL + b.pteAt(D));
+      m.setReg(0, "rsi", (0x20_1000n + (D - USER)) | P | RW | US);
+      b.toVmcall();
+      expect(m.reg(0, "rax")).toBe(1n);
+      b.toVmcall();
+      expect(m.reg(0, "rax")).toBe(2n);
+    }
+  });
+});
+
+describe("crossing pages", () => {
+  test("loads, stores and read-modify-writes join both pages, wherever they lie", async () => {
+    const b = await Bare.make(`
+start:	mov (%rdi), %rax
+	add %rsi, (%rdi)
+	mov 4(%rdi), %ebx
+	lock incw 7(%rdi)
+	vmcall
+`);
+    const m = b.machine;
+    b.map(D, P | RW | US, 0x30_5000n);
+    b.map(D + 0x1000n, P | RW | US, 0x30_2000n);
+    m.write(D + 0xff9n, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9));
+    m.setReg(0, "rdi", D + 0xff9n);
+    m.setReg(0, "rsi", 0x0101010101010101n);
+    b.toVmcall();
+    expect(m.reg(0, "rax")).toBe(0x0807060504030201n);
+    expect(m.reg(0, "rbx")).toBe(0x09080706n);
+    expect([...m.readPhys(0x30_5ff9n, 7)]).toEqual([2, 3, 4, 5, 6, 7, 8]);
+    expect([...m.readPhys(0x30_2000n, 2)]).toEqual([10, 9]);
+  });
+
+  test("a store whose second page cannot be written writes nothing, and cr2 is that page", async () => {
+    const b = await Bare.make(`start: mov %rax, (%rdi)\n`);
+    b.map(D + 0x1000n, P | US);
+    b.machine.setReg(0, "rdi", D + 0xffcn);
+    b.machine.setReg(0, "rax", ~0n & 0xffffffffffffffffn);
+    expect(b.toTrap()).toMatchObject({ vector: 14, code: 3n, rip: TEXT });
+    expect(b.machine.reg(0, "cr2")).toBe(D + 0x1000n);
+    expect([...b.machine.readPhys(0x21_0ffcn, 4)]).toEqual([0, 0, 0, 0]);
+  });
+
+  test("an instruction that crosses a page runs, and faults at its start when the rest is not there", async () => {
+    const b = await Bare.make(
+      `start: jmp *%rdi\n.section .user,"ax"\n .skip 0xffd\nprobe: movabs $0x1122334455667788, %rax\n vmcall\n`,
+    );
+    const m = b.machine;
+    m.setReg(0, "rdi", USER + 0xffdn);
+    b.toVmcall();
+    expect(m.reg(0, "rax")).toBe(0x1122334455667788n);
+    const c = await Bare.make(
+      `start: jmp *%rdi\n.section .user,"ax"\n .skip 0xffd\nprobe: movabs $0x1122334455667788, %rax\n`,
+    );
+    c.map(USER + 0x1000n, 0n);
+    c.machine.setReg(0, "rdi", USER + 0xffdn);
+    expect(c.toTrap()).toMatchObject({ vector: 14, code: 0x10n, rip: USER + 0xffdn });
+    expect(c.machine.reg(0, "cr2")).toBe(USER + 0x1000n);
+  });
+
+  test("the halves of an instruction may come from different places", async () => {
+    const b = await Bare.make(
+      `start: jmp *%rdi\n.section .user,"ax"\n .skip 0xffd\nprobe: mov $0x11223344, %eax\n vmcall\n`,
+    );
+    const m = b.machine;
+    m.writePhys(0x30_0000n, Uint8Array.of(0x55, 0x66, 0x0f, 0x01, 0xc1));
+    b.map(USER + 0x1000n, P, 0x30_0000n);
+    m.setReg(0, "rdi", USER + 0xffdn);
+    b.toVmcall();
+    // b8 44 33 in the first page; then the other page's bytes
+    expect(m.reg(0, "rax")).toBe(0x66553344n);
+  });
+});
+
+describe("a fault in the middle of a REP", () => {
+  test("leaves the registers at the element, and the instruction goes on from there", async () => {
+    const b = await Bare.make(`start: rep movsb\n vmcall\n`);
+    const m = b.machine;
+    b.map(D + 0x1000n, 0n);
+    m.write(
+      D,
+      Uint8Array.from({ length: 16 }, (_, i) => i + 1),
+    );
+    m.setReg(0, "rsi", D);
+    m.setReg(0, "rdi", D + 0xffan);
+    m.setReg(0, "rcx", 16n);
+    expect(b.toTrap()).toMatchObject({ vector: 14, code: 2n, rip: TEXT, rsp: BOOT_TOP });
+    expect([m.reg(0, "rcx"), m.reg(0, "rsi"), m.reg(0, "rdi")]).toEqual([10n, D + 6n, D + 0x1000n]);
+    b.map(D + 0x1000n, P | RW);
+    m.setReg(0, "rip", TEXT);
+    m.setReg(0, "rsp", BOOT_TOP);
+    b.toVmcall();
+    expect(m.reg(0, "rcx")).toBe(0n);
+    expect([...m.read(D + 0xffan, 16)]).toEqual(Array.from({ length: 16 }, (_, i) => i + 1));
+  });
+});
