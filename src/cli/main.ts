@@ -1,11 +1,8 @@
 // The command: finds the subcommand, checks the words, runs it, and turns whatever it throws into one line on standard
 // error and an exit code. No subcommand's logic is here.
 import { stripVTControlCharacters } from "node:util";
-import { AsmError } from "../asm/index.ts";
-import { LinkError } from "../link/index.ts";
-import { ScenarioError } from "../scenario/index.ts";
 import type { Maker } from "./command.ts";
-import { EXIT, unknown, UsageError } from "./errors.ts";
+import { EXIT, unknown } from "./errors.ts";
 import { version } from "./files.ts";
 import type { Streams } from "./output.ts";
 import { guardStreams, makeDoor } from "./output.ts";
@@ -85,13 +82,20 @@ function outputOf(words: readonly string[]): string | undefined {
   return undefined;
 }
 
+/** Errors whose message is for the user, by name: their folders are loaded only by the commands that need them. */
+const FOR_THE_USER = new Set([
+  "UsageError",
+  "CLIError",
+  "ScenarioError",
+  "AsmError",
+  "LinkError",
+  "PatchError",
+]);
+
 /** One line for the user; undefined for a bug of ours. */
 function lineOf(e: unknown): string | undefined {
-  if (!(e instanceof Error)) return undefined;
-  const ours = [UsageError, ScenarioError, AsmError, LinkError].some((c) => e instanceof c);
-  if (ours || e.name === "CLIError")
-    return stripVTControlCharacters(e.message).split("\n").join(" ");
-  return undefined;
+  if (!(e instanceof Error) || !FOR_THE_USER.has(e.name)) return undefined;
+  return stripVTControlCharacters(e.message).split("\n").join(" ");
 }
 
 /**

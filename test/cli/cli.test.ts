@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import * as v from "valibot";
 import { run } from "../../src/cli/main.ts";
-import { Disasm, List, UnwindScore } from "./schemas.ts";
+import { Disasm, List, Run, UnwindScore } from "./schemas.ts";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "quiesce-"));
 afterAll(() => rmSync(FOLDER, { recursive: true }));
@@ -37,6 +37,15 @@ const MISTAKES: readonly (readonly [string, string])[] = [
     "disasm default xfer_sumbit",
     "error: symbol: there is no 'xfer_sumbit', did you mean 'xfer_submit'?\n",
   ],
+  [
+    "run default --mechanism kpach",
+    "error: mechanism: there is no 'kpach', did you mean 'kpatch'?\n",
+  ],
+  ["run default --seed x", "error: seed: 'x' is not a whole number from 0 to 2^53-1\n"],
+  ["run default --vcpus 9", "error: vcpus: '9' is not a whole number from 1 to 8\n"],
+  ["run default --at -1", "error: at: '-1' is not a whole number from 0 to 2^53-1\n"],
+  ["run two-tasks", "error: two-tasks: no patch, expected one\n"],
+  ["run default --patch x.S", "error: x.S: no such file, expected a file that can be read\n"],
   ["disasm default 0x10", "error: address: 0x10 is in no function, expected one of the image\n"],
 ];
 
@@ -90,10 +99,33 @@ describe("disasm", () => {
   });
 });
 
+describe("run and start", () => {
+  it("exits 1 where a violation was found, and tells the violation", async () => {
+    const r = await quiesce("run", "default", "--mechanism", "naive");
+    expect(r).toMatchObject({ code: 1, err: "" });
+    expect(r.out).toContain("true stack");
+  });
+
+  it("exits 0 when everything is as the scenario claims, the broken control included", async () => {
+    const r = await quiesce("start");
+    expect(r).toMatchObject({ code: 0, err: "" });
+    expect(r.out).toMatch(/naive +│ applied +│ violated +│ yes/);
+    expect(r.out).toContain("All as claimed.");
+  });
+
+  it("takes a scenario's folder by its path", async () => {
+    const folder = join(import.meta.dirname, "../../kernels/default");
+    const r = await quiesce("run", folder, "--mechanism", "naive", "--json");
+    expect(r.out).toBe((await quiesce("run", "default", "--mechanism", "naive", "--json")).out);
+  });
+});
+
 describe("JSON", () => {
   const FORMS = [
     ["list", List],
     ["disasm default xfer_queue", Disasm],
+    ["run default", Run],
+    ["start", Run],
     ["unwind two-tasks --score --insns 500", UnwindScore],
   ] as const;
 
@@ -101,7 +133,7 @@ describe("JSON", () => {
     "of `%s` has the documented form, the same bytes each time",
     async (words, form) => {
       const r = await quiesce(...words.split(" "), "--json");
-      expect(r).toMatchObject({ code: 0, err: "" });
+      expect(r.err).toBe("");
       const value: unknown = JSON.parse(r.out);
       expect(v.safeParse(form, value).issues).toBeUndefined();
       expect((await quiesce(...words.split(" "), "--json")).out).toBe(r.out);
