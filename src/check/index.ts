@@ -11,7 +11,15 @@ export {
   type ObservedRun,
 } from "./observe.ts";
 export { PROMISES, promiseOf, type MechanismPromise } from "./promises.ts";
-export { tellStory, type Story, type StoryTask, type StoryVariant } from "./story.ts";
+export {
+  stacksNow,
+  tellStory,
+  type CpuNow,
+  type StackNow,
+  type Story,
+  type StoryTask,
+  type StoryVariant,
+} from "./story.ts";
 export { pauseInsns } from "./timing.ts";
 export {
   CHECKS,

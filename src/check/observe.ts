@@ -11,6 +11,7 @@ import {
 import { findSymbol } from "../link/index.ts";
 import { runnerOf, trueStack, trueStackOf, type LogRecord } from "../machine/index.ts";
 import type { PatchPlan, Session } from "../patch/index.ts";
+import { oldAt } from "./address.ts";
 import { commitWrites, promiseOf } from "./promises.ts";
 import {
   ENTRY_KINDS,
@@ -157,6 +158,9 @@ export function observe(session: Session, run: ObservedRun): Observation {
   const patchd = found.find((t) => t.named.kind === "patchd")?.task;
   const requestTime = Number(machine.reg(patchd?.cpu ?? 0, "time"));
   const isCommit = commitWrites(promiseOf(run.mechanism), session.image, plan);
+  const isInside = trueStacks(session).some((s) =>
+    s.frames.some((f) => oldAt(plan, f.ip) !== undefined),
+  );
   let commit: Commit | undefined;
   session.agent.onWrite = (w) => {
     if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session) };
@@ -201,6 +205,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
       entries: events.records.flatMap((r) => entryOf(r) ?? []),
       bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
       tasks,
+      isInside,
       commit,
       ending: isCrash ? [] : trueStacks(session),
       changed: changedBytes(session, run.pristine),

@@ -7,6 +7,7 @@ import {
   readField,
   readTasks,
   readUint,
+  stateName,
   symbolVa,
   type Task,
 } from "../kernel/index.ts";
@@ -104,6 +105,19 @@ function viewOfBug(session: Session, plan: PatchPlan, task: Task, bug: GuestBug)
   };
 }
 
+function told(session: Session, plan: PatchPlan, task: Task, view: View): StoryTask {
+  const name = (ip: bigint): string => addressName(session.image, plan, ip);
+  return {
+    task: task.comm,
+    pid: task.pid,
+    vcpu: runnerOf(session.machine, task.stack.lo) ?? (task.onCpu ? task.cpu : null),
+    syscall: syscallOf(session, task, view.truth.length > 0),
+    truth: view.truth.map(name),
+    seen: (view.walk?.frames ?? []).map((f) => name(f.ip)),
+    doubt: view.walk?.error?.reason ?? null,
+  };
+}
+
 /** Tells of a violation, with the session standing at its instruction. */
 export function tellStory(
   session: Session,
@@ -111,7 +125,7 @@ export function tellStory(
   violation: Violation,
   bugs: readonly GuestBug[],
 ): Story {
-  const { machine: m, image, read } = session;
+  const { image, read } = session;
   const tasks = readTasks(read, image);
   const onVcpu = violation.vcpu;
   const current =
@@ -133,18 +147,48 @@ export function tellStory(
       (x) => x.task !== main && !x.task.isIdle && (x.task.onCpu || x.view.truth.some(isPatched)),
     ),
   ];
-  const name = (ip: bigint): string => addressName(image, plan, ip);
   return {
     violation,
     functions: plan.functions.map(variant),
-    tasks: chosen.map(({ task, view }) => ({
-      task: task.comm,
-      pid: task.pid,
-      vcpu: runnerOf(m, task.stack.lo) ?? (task.onCpu ? task.cpu : null),
-      syscall: syscallOf(session, task, view.truth.length > 0),
-      truth: view.truth.map(name),
-      seen: (view.walk?.frames ?? []).map((f) => name(f.ip)),
-      doubt: view.walk?.error?.reason ?? null,
-    })),
+    tasks: chosen.map(({ task, view }) => told(session, plan, task, view)),
   };
+}
+
+/** A vCPU at a moment. */
+export interface CpuNow {
+  readonly vcpu: number;
+  readonly mode: "user" | "kernel";
+  readonly task: string;
+  readonly ip: string;
+  readonly symbol: string;
+}
+
+/** A task at a moment, with its true stack beside the unwinder's. */
+export interface StackNow extends StoryTask {
+  readonly state: string;
+}
+
+/** Where everything is, with the session standing still. */
+export function stacksNow(
+  session: Session,
+  plan: PatchPlan,
+): { readonly cpus: readonly CpuNow[]; readonly stacks: readonly StackNow[] } {
+  const { machine: m, image, read } = session;
+  const tasks = readTasks(read, image);
+  const cpus = Array.from({ length: m.nrVcpus }, (_, vcpu): CpuNow => {
+    const va = readField(read, PCPU_HOT, perCpuVa(image, vcpu), "current_task");
+    const ip = m.reg(vcpu, "rip");
+    return {
+      vcpu,
+      mode: m.reg(vcpu, "cpl") === 3n ? "user" : "kernel",
+      task: tasks.find((t) => t.va === va)?.comm ?? "",
+      ip: hex(ip),
+      symbol: addressName(image, plan, ip),
+    };
+  });
+  const stacks = tasks.map((task) => ({
+    ...told(session, plan, task, viewOf(session, plan, task)),
+    state: stateName(task.state),
+  }));
+  return { cpus, stacks };
 }

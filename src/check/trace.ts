@@ -88,6 +88,8 @@ export interface Trace {
   readonly entries: readonly Entry[];
   readonly bugs: readonly GuestBug[];
   readonly tasks: readonly TraceTask[];
+  /** At the request some task was in an old patched function, by its true stack. */
+  readonly isInside: boolean;
   readonly commit: Commit | undefined;
   /** True stacks at the end. */
   readonly ending: readonly TraceStack[];

@@ -14,7 +14,7 @@ import {
   type Violation,
 } from "../check/index.ts";
 import { seededSchedule, type Schedule, type Slice } from "../machine/index.ts";
-import type { Blocker, Mechanism, Result } from "../patch/index.ts";
+import type { Blocker, Mechanism, Result, SessionSnapshot } from "../patch/index.ts";
 import type { Prepared } from "./prepare.ts";
 
 /** How a run is to go. at: instructions from the ready mark to the request. */
@@ -25,6 +25,8 @@ export interface RunSpec {
   readonly schedule?: Schedule;
   /** Stop here, counted from the ready mark, and judge what there is. */
   readonly until?: number;
+  /** Start from this moment of the same run without a patch instead of from the ready mark. */
+  readonly from?: { readonly at: number; readonly snapshot: SessionSnapshot };
   /** Tell of the first violation who was where; costs a second run. */
   readonly story?: boolean;
 }
@@ -85,7 +87,7 @@ export interface Run {
   readonly report: RunReport;
   readonly trace: Trace;
   readonly verdict: Verdict;
-  /** The slices that the schedule handed out from the ready mark to the end. */
+  /** The slices that the schedule handed out from where the run started to the end. */
   readonly slices: readonly Slice[];
   /** Of the first violation. */
   readonly story: Story | undefined;
@@ -97,8 +99,14 @@ const RUN_STOPS = new Set(["bug", "done", "outcome"] as const);
 /** Goes to the moment of the request. */
 function approach(p: Prepared, spec: RunSpec): void {
   const { session } = p;
-  session.restore(p.ready);
-  session.reschedule(spec.schedule ?? seededSchedule(spec.seed));
+  const schedule = spec.schedule ?? seededSchedule(spec.seed);
+  if (spec.from === undefined || spec.from.at === 0) {
+    session.restore(p.ready);
+    session.reschedule(schedule);
+  } else {
+    session.reschedule(schedule);
+    session.restore(spec.from.snapshot);
+  }
   session.scheduler.recording = true;
   session.run(p.readyAt + Math.min(spec.at, spec.until ?? spec.at), NEVER);
 }
