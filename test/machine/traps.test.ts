@@ -212,7 +212,7 @@ describe("addresses", () => {
   });
 
   test("a non-canonical address is #SS through rsp and rbp, and #GP otherwise", async () => {
-    const bad = "movabs $0x800000000000, %rax\n";
+    const bad = "movabs $0x800000000100, %rax\n";
     for (const [insn, vector] of [
       ["mov %rax, %rbp\n mov 8(%rbp), %rcx", 12],
       ["mov %rax, %rbp\n mov %gs:8(%rbp), %rcx", 13],
@@ -224,7 +224,7 @@ describe("addresses", () => {
     }
     const b = await Bare.make(`start: ${bad} mov %rax, %rsp\n push %rcx\n`);
     b.gate(12, { ist: 1 });
-    expect(b.toTrap()).toMatchObject({ vector: 12, rsp: 0x8000_0000_0000n });
+    expect(b.toTrap()).toMatchObject({ vector: 12, rsp: 0x8000_0000_0100n });
   });
 });
 
