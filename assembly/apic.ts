@@ -21,6 +21,7 @@ import {
   P_SVR,
   P_TPR,
   P_TSC_DEADLINE,
+  TSC_ADJUST,
 } from "./abi";
 
 export const NEVER: u64 = ~(<u64>0);
@@ -156,14 +157,20 @@ export function apicWrite(n: u32, v: u64, now: u64): bool {
   else if (n == 0x30) {
     store<u64>(p, v, P_ICR);
     send(p, v);
-  } else if (n == 0x32) store<u32>(p, (<u32>v) & 0x710ff, P_LVT_TIMER);
-  else if (n >= 0x33 && n <= 0x37) store<u32>(p + P_LVT_OTHER + ((n - 0x33) << 2), <u32>v);
+  } else if (n == 0x32) {
+    // A change between the count and the deadline disarms the timer.
+    if ((load<u32>(p, P_LVT_TIMER) ^ (<u32>v)) & TIMER_TSC) {
+      store<u64>(p, NEVER, P_DEADLINE);
+      store<u64>(p, 0, P_TSC_DEADLINE);
+    }
+    store<u32>(p, (<u32>v) & 0x710ff, P_LVT_TIMER);
+  } else if (n >= 0x33 && n <= 0x37) store<u32>(p + P_LVT_OTHER + ((n - 0x33) << 2), <u32>v);
   else if (n == 0x38) {
     store<u32>(p, <u32>v, P_INITIAL);
-    arm(p, now);
+    if (!(load<u32>(p, P_LVT_TIMER) & TIMER_TSC)) arm(p, now);
   } else if (n == 0x3e) {
     store<u32>(p, (<u32>v) & 0xb, P_DIVIDE);
-    if (load<u64>(p, P_DEADLINE) != NEVER) arm(p, now);
+    if (load<u64>(p, P_DEADLINE) != NEVER && !(load<u32>(p, P_LVT_TIMER) & TIMER_TSC)) arm(p, now);
   } else if (n == 0x3f) send(p, (v & 0xff) | 0x40000);
   else return false;
   return true;
@@ -174,7 +181,9 @@ export function setTscDeadline(v: u64): void {
   const p = apicOf(load<u32>(CURRENT));
   if (!(load<u32>(p, P_LVT_TIMER) & TIMER_TSC)) return;
   store<u64>(p, v, P_TSC_DEADLINE);
-  store<u64>(p, v ? v : NEVER, P_DEADLINE);
+  // The deadline is in the TSC's terms, the timer's in this vCPU's time.
+  const adjust = load<u64>(TSC_ADJUST);
+  store<u64>(p, !v ? NEVER : <i64>(v - adjust) > 0 ? v - adjust : 0, P_DEADLINE);
 }
 
 export function resetApic(v: u32): void {

@@ -125,7 +125,11 @@ export function callIndirect<S extends Operand, T>(up: usize): usize {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return 0;
   const target = <u64>the<S>().get<T>(up, s);
-  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  if (!canonical(target)) {
+    // The slot is looked at first.
+    if (reachStack<u64>(load<u64>(RSP) - 8, 1)) fault(Vector.GP, 0);
+    return 0;
+  }
   const ret = nextRip(up);
   if (!pushReturn(ret)) return 0;
   record(load<u64>(RSP), ret, FrameKind.Call);

@@ -85,6 +85,13 @@ export function flushWriteTlb(v: i32): void {
   memory.fill(TLBS + ((v << 2) + 2) * TLB_BYTES, 0xff, 2 * TLB_BYTES);
 }
 
+/** Sets the flags that are not lazy. Under SMAP, AC decides which translations hold for the kernel. */
+export function setEfl(v: u64): void {
+  const changed = (load<u64>(EFL) ^ v) & (<u64>AC);
+  store<u64>(EFL, v);
+  if (changed && load<u64>(CR4) & CR4_SMAP) flushTlb(load<u32>(CURRENT));
+}
+
 function canonical(va: u64): bool {
   return <u64>(((<i64>va) << 16) >> 16) == va;
 }
@@ -307,11 +314,14 @@ export function peekPa(va: u64): u64 {
 
 /** Copies host bytes from wasm address `from` to physical `pa`, as a write by another agent on the bus. */
 export function hostWrite(pa: u64, from: usize, n: u32): void {
-  for (let i: u32 = 0; i < n; i++) {
-    const p = pa + i;
+  let done: u32 = 0;
+  while (done < n) {
+    const p = pa + done;
     if (p >= load<u64>(RAM_SIZE)) return;
-    beforeWrite(p, 1);
-    store<u8>(RAM + <usize>p, load<u8>(from + i));
+    const part = min<u32>(n - done, 4096 - ((<u32>p) & 4095));
+    beforeWrite(p, part);
+    memory.copy(RAM + <usize>p, from + done, part);
+    done += part;
   }
 }
 

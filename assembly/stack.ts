@@ -20,7 +20,7 @@ import {
   U_IMM,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
-import { put, reachStack } from "./mmu";
+import { put, reachStack, setEfl } from "./mmu";
 import { Operand } from "./operand";
 import { rose } from "./shadow";
 import { nextRip, leaveAt, the } from "./state";
@@ -105,7 +105,7 @@ export function setFlags(v: u64, width: i32): void {
   if (level == 0) mask |= IOPL | IF;
   else if (level <= <i32>((load<u64>(EFL) >> 12) & 3)) mask |= IF;
   const keep = width > 2 ? ~(mask | (<u64>RF)) : ~mask;
-  store<u64>(EFL, ((load<u64>(EFL) & keep) | (v & mask)) & ~(<u64>ARITH));
+  setEfl(((load<u64>(EFL) & keep) | (v & mask)) & ~(<u64>ARITH));
   setArithmetic(<i32>v);
 }
 

@@ -62,7 +62,7 @@ import {
 } from "./abi";
 import { apicOf, apicRead, apicWrite, NEVER, setTscDeadline } from "./apic";
 import { rflags, setArithmetic } from "./flags";
-import { flushTlb, reach, selectTlb } from "./mmu";
+import { flushTlb, reach, selectTlb, setEfl } from "./mmu";
 import { Memory, Operand } from "./operand";
 import { moved } from "./shadow";
 import { exit, fault, nextRip, the, timeAt } from "./state";
@@ -113,8 +113,7 @@ export function sti(up: usize): usize {
 export function acFlag<F extends Stac>(up: usize): usize {
   if (load<i32>(CPL)) return usize(fault(Vector.UD, 0));
   const v = load<u64>(EFL);
-  store<u64>(EFL, the<F>().on() ? v | (<u64>AC) : v & ~(<u64>AC));
-  flushTlb(load<i32>(CURRENT));
+  setEfl(the<F>().on() ? v | (<u64>AC) : v & ~(<u64>AC));
   return next(up);
 }
 @unmanaged
@@ -145,7 +144,7 @@ export function syscall(up: usize): usize {
   store<u64>(R11, flags & ~(<u64>RF));
   store<u64>(RIP, load<u64>(LSTAR));
   const f = flags & ~load<u64>(SFMASK) & ~(<u64>RF);
-  store<u64>(EFL, f & ~(<u64>ARITH));
+  setEfl(f & ~(<u64>ARITH));
   setArithmetic(<i32>f);
   const cs = (<u16>(load<u64>(STAR) >> 32)) & 0xfffc;
   store<u16>(SEG_CS, cs);
@@ -160,7 +159,7 @@ export function sysret(up: usize): usize {
   const rip = load<u64>(RCX);
   if (<u64>(((<i64>rip) << 16) >> 16) != rip) return usize(fault(Vector.GP, 0));
   const f = load<u64>(R11) & 0x3c7fd7;
-  store<u64>(EFL, f & ~(<u64>ARITH));
+  setEfl(f & ~(<u64>ARITH));
   setArithmetic(<i32>f);
   const cs = <u16>(load<u64>(STAR) >> 48);
   store<u16>(SEG_CS, (cs + 16) | 3);

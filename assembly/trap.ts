@@ -33,7 +33,15 @@ import {
   Vector,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
-import { reachStack, selectTlb, stackFault, systemRead, systemSlot, systemWrite } from "./mmu";
+import {
+  reachStack,
+  selectTlb,
+  setEfl,
+  stackFault,
+  systemRead,
+  systemSlot,
+  systemWrite,
+} from "./mmu";
 import { moved, record, rose } from "./shadow";
 import { fault, nextRip } from "./state";
 
@@ -201,7 +209,7 @@ export function iret(up: usize): usize {
   let mask = <u64>(ARITH | TF | DF | NT | RF | AC | ID);
   if (oldCpl == 0) mask |= IOPL | IF;
   else if (oldCpl <= <i32>((load<u64>(EFL) >> 12) & 3)) mask |= IF;
-  store<u64>(EFL, ((load<u64>(EFL) & ~mask) | (flags & mask)) & ~(<u64>ARITH));
+  setEfl(((load<u64>(EFL) & ~mask) | (flags & mask)) & ~(<u64>ARITH));
   setArithmetic(<i32>flags);
   store<u16>(SEG_CS, <u16>cs);
   store<u16>(SEG_SS, <u16>ss);

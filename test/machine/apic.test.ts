@@ -86,6 +86,22 @@ tick:	mov %r14, %r13
     expect(c.machine.untilTimer()).toBeUndefined();
   });
 
+  test("a deadline set before an adjustment of the TSC counts in the TSC's terms", async () => {
+    const b = await Bare.make(
+      `${WRITE}start: ${ON} apic 0x3b, 1000\n apic 0x832, 0x40040\n sti\n apic 0x6e0, 1500\n ${SPIN}`,
+    );
+    b.toTrap();
+    expect(b.machine.reg(0, "time")).toBe(502n);
+  });
+
+  test("a change from the count to the deadline disarms", async () => {
+    const b = await Bare.make(
+      `${WRITE}start: ${ON} apic 0x832, 0x40\n sti\n apic 0x838, 100\n apic 0x832, 0x40040\n apic 0x838, 100\n ${SPIN}`,
+    );
+    expect(b.run(3000).exit).toBe("none");
+    expect(b.machine.untilTimer()).toBeUndefined();
+  });
+
   test("a masked timer is silent, and the current count runs down", async () => {
     const b = await Bare.make(`${WRITE}
 start:	${ON} apic 0x83e, 0xb

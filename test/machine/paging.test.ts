@@ -125,6 +125,19 @@ describe("page rights", () => {
   });
 });
 
+describe("SMAP", () => {
+  test("a translation that was made with AC set does not outlive AC, however it is cleared", async () => {
+    for (const clear of ["clac", "pushfq\n btrq $18, (%rsp)\n popfq"]) {
+      const b = await Bare.make(
+        `start: stac\n mov (%rdi), %rax\n ${clear}\nhere: mov (%rdi), %rax\n`,
+      );
+      b.machine.setReg(0, "cr4", b.machine.reg(0, "cr4") | CR4_SMAP);
+      b.machine.setReg(0, "rdi", D);
+      expect(b.toTrap()).toMatchObject({ vector: 14, code: 1n, rip: b.symbol("here") });
+    }
+  });
+});
+
 describe("crossing pages", () => {
   test("loads, stores and read-modify-writes join both pages, wherever they lie", async () => {
     const b = await Bare.make(`
