@@ -131,3 +131,24 @@ export function chosen<T extends string>(
   });
   return [...new Set(out)];
 }
+
+/** Options of every command that searches. */
+export const SEARCH_LIKE = {
+  ...RUN_LIKE,
+  seconds: { type: "string", valueHint: "N", description: "stop after N seconds (15); 0 is never" },
+  shard: { type: "string", valueHint: "I/N", description: "take part I of N, counted from 0" },
+  deterministic: { type: "boolean", description: "leave wall-clock times out of JSON" },
+} as const satisfies ArgsDef;
+
+/** A shard `i/n`. */
+export function shard(
+  text: string | undefined,
+): { readonly index: number; readonly of: number } | undefined {
+  if (text === undefined) return undefined;
+  const m = /^([0-9]{1,6})\/([0-9]{1,6})$/.exec(text);
+  const [index, of] = [Number(m?.[1]), Number(m?.[2])];
+  if (m === null || of < 1 || index >= of) {
+    throw new UsageError(`shard: '${text}' is not I/N with 0 <= I < N`);
+  }
+  return { index, of };
+}

@@ -21,6 +21,14 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "one patch under load, by one mechanism or by all",
     load: async () => (await import("./run.ts")).runCommand,
   },
+  explore: {
+    summary: "the patch at every instruction; the first violation, made small",
+    load: async () => (await import("./explore.ts")).exploreCommand,
+  },
+  replay: {
+    summary: "a repro again, to the same instruction",
+    load: async () => (await import("./replay.ts")).replayCommand,
+  },
   list: {
     summary: "names of the scenarios, mechanisms and unwinders",
     load: async () => (await import("./list.ts")).listCommand,

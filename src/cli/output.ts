@@ -21,12 +21,8 @@ export interface Streams {
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
-/** JSON as every command prints it: keys in their order, 64-bit values as "0x..". */
-export function json(value: unknown): string {
-  const replace = (_: string, v: unknown): unknown =>
-    typeof v === "bigint" ? `0x${v.toString(16)}` : v;
-  return `${JSON.stringify(value, replace, 2)}\n`;
-}
+/** JSON as every command prints it. */
+export { toJson as json } from "../report/index.ts";
 
 export function makeDoor(streams: Streams, output: string | undefined): Door {
   if (output !== undefined) checkOutput(output);

@@ -1,14 +1,14 @@
 // `quiesce run`: one patch under load, by one mechanism or by several, each from the same ready mark under the same seed.
-import type { RunReport } from "../explore/index.ts";
-import { prepare, runOne } from "../explore/index.ts";
+import type { Run } from "../explore/index.ts";
+import { prepare, runExplained } from "../explore/index.ts";
 import type { Mechanism } from "../patch/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
-import { runsText, storyText } from "../report/index.ts";
+import { runTable, storyText } from "../report/index.ts";
 import { chosen, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./errors.ts";
-import { buildNamed, coreModule } from "./files.ts";
+import { buildNamed, checkOutput, coreModule, writeOutput } from "./files.ts";
 import { MECHANISM_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
 import { json } from "./output.ts";
@@ -23,6 +23,7 @@ const ARGS = {
     description: "request N instructions after the ready mark",
   },
   patch: { type: "string", valueHint: "FILE", description: "another patch, a .S file" },
+  repro: { type: "string", valueHint: "FILE", description: "write the first violation's repro" },
   log: { type: "boolean", description: "what the mechanisms said, line by line" },
 } as const;
 
@@ -30,37 +31,49 @@ export const runCommand = (door: Door): Command =>
   command("run", "One patch under load", ARGS, async ({ args }) => {
     const numbers = runNumbers(args);
     const mechanisms = mechanismsNamed(args.mechanism);
-    const at = whole("at", args.at);
+    const asked = whole("at", args.at);
+    if (args.repro !== undefined) checkOutput(args.repro);
     const built = await buildNamed(args.scenario, { ...numbers, patch: args.patch });
-    const { scenario } = built;
     const prepared = prepare(built, coreModule());
-    const reports: RunReport[] = [];
-    const more: string[] = [];
-    let wasStopped = false;
+    const at = asked ?? built.scenario.requestAt;
+    const runs: Run[] = [];
     for (const mechanism of mechanisms) {
       door.progress(`${mechanism.name} ..`);
-      const spec = { seed: numbers.seed, at: at ?? scenario.requestAt, story: args.json !== true };
-      const { report, trace, story } = runOne(prepared, mechanism, spec);
-      reports.push(report);
-      if (args.log === true) {
-        more.push(`${mechanism.name}\n`, ...trace.logs.map((l) => `  ${l.insn}: ${l.text}\n`));
-      }
-      if (mechanisms.length === 1 && story !== undefined) more.push(storyText(story));
-      wasStopped = await door.interrupted();
-      if (wasStopped) break;
+      runs.push(runExplained(prepared, mechanism, { seed: numbers.seed, at }));
+      if (await door.interrupted()) break;
     }
+    const reports = runs.map((r) => r.report);
+    const first = runs.find((r) => r.report.violations.length > 0);
+    const repro = first?.report.violations[0]?.repro ?? undefined;
+    if (args.repro !== undefined && repro !== undefined) writeOutput(args.repro, repro);
     const text = (): string =>
       [
-        runsText(reports, {
-          claims: {},
-          insnsPerSecond: scenario.hz * scenario.tickInsns,
-        }),
-        ...more,
+        runTable(reports),
+        ...(args.log === true ? runs.map(logText) : []),
+        ...(first === undefined ? [] : ["\n", violationText(first, args.repro)]),
       ].join("");
     door.print(args.json === true ? json(reports) : text());
-    if (reports.some((r) => r.verdict === "violated")) return EXIT.violated;
-    return wasStopped ? EXIT.budget : EXIT.consistent;
+    if (first !== undefined) return EXIT.violated;
+    return runs.length < mechanisms.length ? EXIT.budget : EXIT.consistent;
   });
+
+function logText({ report, trace }: Run): string {
+  const lines = trace.logs.map((l) => `  ${l.insn}: ${l.text}\n`);
+  return `\n${report.mechanism}\n${lines.join("")}`;
+}
+
+/** The story of a run's first violation, and its repro where no file takes it. */
+export function violationText({ report, story }: Run, file?: string): string {
+  const repro = report.violations[0]?.repro ?? undefined;
+  const saved = file === undefined || repro === undefined ? undefined : { text: repro, file };
+  const told = story === undefined ? "" : storyText(report.mechanism, story, saved);
+  return saved !== undefined || repro === undefined ? told : `${told}\n${reproText(repro)}`;
+}
+
+/** A repro to be saved by hand. */
+export function reproText(repro: string): string {
+  return `the repro, for \`quiesce replay FILE\`:\n\n${repro}`;
+}
 
 /** The mechanisms of a list of names. */
 export function mechanismsNamed(text: string | undefined): readonly Mechanism[] {
