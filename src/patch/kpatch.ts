@@ -24,7 +24,14 @@ import {
   UNWINDERS,
   walkMemory,
 } from "../unwind/index.ts";
-import { outcome, type Blocker, type Mechanism, type Outcome, type Request } from "./mechanism.ts";
+import {
+  outcome,
+  type Blocker,
+  type Mechanism,
+  type Outcome,
+  type Request,
+  type Switched,
+} from "./mechanism.ts";
 import { loadModule } from "./module.ts";
 import type { PatchPlan } from "./plan.ts";
 
@@ -50,7 +57,7 @@ const STOPPER_STACK: readonly string[] = [
 interface Checked {
   readonly blockers: readonly Blocker[];
   readonly frames: number;
-  readonly tasks: number;
+  readonly tasks: readonly Switched[];
 }
 
 function checkTask(g: GuestView, plan: PatchPlan, task: Task): Blocker | number {
@@ -83,10 +90,10 @@ function verifyActivenessSafety(g: GuestView, plan: PatchPlan): Checked {
   const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
   const blockers: Blocker[] = [];
   let frames = 0;
-  let tasks = 0;
+  const tasks: Switched[] = [];
   for (const task of readTasks(g.read, g.image)) {
     if (stoppers.has(task.va)) continue;
-    tasks++;
+    tasks.push({ task: task.comm, pid: task.pid, how: "stack check" });
     const r = checkTask(g, plan, task);
     if (typeof r === "number") frames += r;
     else {
@@ -97,15 +104,15 @@ function verifyActivenessSafety(g: GuestView, plan: PatchPlan): Checked {
   return { blockers, frames, tasks };
 }
 
-function* commit(image: Image, plan: PatchPlan): Program<readonly Blocker[]> {
+function* commit(image: Image, plan: PatchPlan): Program<Checked> {
   const checked = yield* look("stop_machine", (g) => {
     const value = verifyActivenessSafety(g, plan);
     return {
       value,
-      cost: value.tasks * WALK_COST_PER_TASK + value.frames * WALK_COST_PER_FRAME,
+      cost: value.tasks.length * WALK_COST_PER_TASK + value.frames * WALK_COST_PER_FRAME,
     };
   });
-  if (checked.blockers.length > 0) return checked.blockers;
+  if (checked.blockers.length > 0) return checked;
   const funcs = symbolVa(image, "kpatch_funcs");
   const at = (i: number, field: "old_addr" | "new_addr"): bigint =>
     funcs + BigInt(i * KPATCH_FUNC.size + KPATCH_FUNC.fields[field].offset);
@@ -115,7 +122,7 @@ function* commit(image: Image, plan: PatchPlan): Program<readonly Blocker[]> {
   }
   // Pairs with kpatch_ftrace_handler: the entries are complete before the count says that they are there.
   yield* writeWord(symbolVa(image, "kpatch_nr_funcs"), BigInt(plan.functions.length), 4);
-  return [];
+  return checked;
 }
 
 function* apply({ image, plan, hz }: Request): Program<Outcome> {
@@ -136,11 +143,11 @@ function* apply({ image, plan, hz }: Request): Program<Outcome> {
   let blockers: readonly Blocker[] = [];
   for (let attempt = 1; attempt <= KPATCH_ATTEMPTS; attempt++) {
     yield* textPokeBp(image, hooks);
-    blockers = yield* stopMachine(commit(image, plan));
+    const checked = yield* stopMachine(commit(image, plan));
+    blockers = checked.blockers;
     if (blockers.length === 0) {
       yield* log("kpatch: loaded patch module");
-      const switched = [{ task: "all", pid: -1, how: "stop_machine" }];
-      return outcome("applied", "no patched function was on any stack", [], switched);
+      return outcome("applied", "no patched function was on any stack", [], checked.tasks);
     }
     for (const b of blockers) {
       yield* log(
