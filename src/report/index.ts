@@ -1,4 +1,4 @@
-// The report's door: verdicts in, text out. It sees no machine and touches no file.
-export { asClaimed, type Expected } from "./claims.ts";
-export { runsTable, runsText, type RunsContext } from "./runs.ts";
-export { storyText } from "./story.ts";
+// The reports' door: verdicts as text and as JSON. Pure: nothing here runs or writes anything.
+export { toJson } from "./json.ts";
+export { mismatchText, momentText, replayText, storyText } from "./story.ts";
+export { isAsClaimed, runTable, sweepText, type Claimed } from "./table.ts";

@@ -1,31 +1,95 @@
-// A violation told: which functions were replaced, and who was where, with the true stack beside the walked one.
+// A violation told to a person: what failed, who was where, the two variants, the stack as it is and as the unwinder
+// sees it, and the command that shows it again.
 import Table from "cli-table3";
-import type { Story, StoryTask } from "../check/index.ts";
+import type { StackNow, Story, StoryTask } from "../check/index.ts";
+import { parseRepro, type Moment, type Replayed, type ReproMismatch } from "../explore/index.ts";
 
-/** The story as text. */
-export function storyText(story: Story): string {
-  const { violation: v, functions, tasks } = story;
-  const where = v.vcpu === null ? "" : ` on vCPU ${v.vcpu}`;
-  const head = `${v.check} at instruction ${v.insn}${where}: ${v.message}\n`;
-  const pairs = functions.map(
-    (f) =>
-      `  ${f.name}: old at ${f.old.va} (${f.old.size} bytes), new at ${f.new.va} (${f.new.size} bytes)\n`,
-  );
-  return `${head}${pairs.join("")}${tasks.map(taskText).join("")}`;
-}
+const BARE = {
+  top: "", "top-mid": "", "top-left": "", "top-right": "",
+  bottom: "", "bottom-mid": "", "bottom-left": "", "bottom-right": "",
+  left: "    ", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "  ",
+}; // prettier-ignore
 
-function taskText(t: StoryTask): string {
-  const where = t.vcpu === null ? "off CPU" : `vCPU ${t.vcpu}`;
-  const call = t.syscall === null ? "" : `, in ${t.syscall}`;
-  const head = `${t.task} (${t.pid}), ${where}${call}`;
-  if (t.truth.length === 0) return `${head}, in user mode\n`;
-  const doubt = t.doubt === null ? "reliable" : `unreliable: ${t.doubt}`;
+function stacks(t: StoryTask): string {
+  const seen = t.doubt === null ? "frame pointers" : `frame pointers (${t.doubt})`;
   const table = new Table({
-    head: ["true stack", `frame pointers (${doubt})`],
-    style: { head: [], border: [], compact: true },
+    head: ["truth", seen],
+    chars: BARE,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
   });
   for (let i = 0; i < Math.max(t.truth.length, t.seen.length); i++) {
     table.push([t.truth[i] ?? "", t.seen[i] ?? ""]);
   }
-  return `${head}\n${table.toString()}\n`;
+  return table
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+function taskHead(t: StoryTask): string {
+  const where = t.vcpu === null ? "not running" : `on vCPU ${t.vcpu}`;
+  const call = t.syscall === null ? "" : `, in system call ${t.syscall}`;
+  return `${t.task} (pid ${t.pid}), ${where}${call}`;
+}
+
+function taskText(t: StoryTask): string {
+  if (t.truth.length === 0 && t.seen.length === 0) return `  ${taskHead(t)}, in user mode\n`;
+  return `  ${taskHead(t)}\n${stacks(t)}\n`;
+}
+
+/**
+ * The story of a violation.
+ *
+ * repro  the text of its repro, and the file that it was written to
+ */
+export function storyText(
+  mechanism: string,
+  story: Story,
+  repro?: { readonly text: string; readonly file: string },
+): string {
+  const v = story.violation;
+  const out = [`${mechanism}: ${v.check} violated at instruction ${v.insn}\n  ${v.message}\n`];
+  for (const f of story.functions) {
+    out.push(
+      `  ${f.name}: old at ${f.old.va} (${f.old.size} bytes), new at ${f.new.va} (${f.new.size} bytes)\n`,
+    );
+  }
+  for (const t of story.tasks) out.push(taskText(t));
+  if (repro !== undefined) {
+    const parsed = parseRepro(repro.text);
+    if (parsed.ok) {
+      const n = parsed.repro.schedule.slices.length;
+      out.push(`  the schedule: ${n} ${n === 1 ? "slice" : "slices"} of it matter\n`);
+    }
+    out.push(`  again: npx quiesce replay ${repro.file}\n`);
+  }
+  return out.join("");
+}
+
+/** What a replay gave. */
+export function replayText(mechanism: string, r: Replayed | ReproMismatch): string {
+  if (!r.ok) return mismatchText(r);
+  const head = r.reproduced
+    ? `reproduced: the same check fails at the same instruction\n`
+    : `not reproduced: ${r.difference ?? ""}\n`;
+  return r.run.story === undefined ? head : `${head}${storyText(mechanism, r.run.story)}`;
+}
+
+/** Why a repro is not for this kernel. */
+export function mismatchText(r: ReproMismatch): string {
+  return `the repro is for another ${r.reason}: ${r.expected}, found ${r.found}\n`;
+}
+
+function nowText(t: StackNow): string {
+  const head = `  ${taskHead(t)}, ${t.state}`;
+  return t.truth.length === 0 && t.seen.length === 0 ? `${head}\n` : `${head}\n${stacks(t)}\n`;
+}
+
+/** The state at an instruction. */
+export function momentText(m: Moment): string {
+  const cpus = m.cpus.map(
+    (c) => `  vCPU ${c.vcpu}: ${c.task} in ${c.mode} mode at ${c.ip} ${c.symbol}\n`,
+  );
+  return `at instruction ${m.insn}\n${cpus.join("")}${m.stacks.map(nowText).join("")}`;
 }
