@@ -1,5 +1,5 @@
 // A violation told to a person: what failed, who was where, the two variants, the stack as it is and as the unwinder
-// sees it, and the command that shows it again.
+// sees it, and the command that shows it again; and a moment of a run, told the same way.
 import Table from "cli-table3";
 import type { StackNow, Story, StoryTask } from "../check/index.ts";
 import { parseRepro, type Moment, type Replayed, type ReproMismatch } from "../explore/index.ts";
@@ -27,15 +27,12 @@ function stacks(t: StoryTask): string {
     .join("\n");
 }
 
-function taskHead(t: StoryTask): string {
-  const where = t.vcpu === null ? "not running" : `on vCPU ${t.vcpu}`;
+function taskText(t: StoryTask, state = "not running"): string {
+  const where = t.vcpu === null ? state : `on vCPU ${t.vcpu}`;
   const call = t.syscall === null ? "" : `, in system call ${t.syscall}`;
-  return `${t.task} (pid ${t.pid}), ${where}${call}`;
-}
-
-function taskText(t: StoryTask): string {
-  if (t.truth.length === 0 && t.seen.length === 0) return `  ${taskHead(t)}, in user mode\n`;
-  return `  ${taskHead(t)}\n${stacks(t)}\n`;
+  const head = `  ${t.task} (pid ${t.pid}), ${where}${call}`;
+  if (t.truth.length === 0 && t.seen.length === 0) return `${head}, in user mode\n`;
+  return `${head}\n${stacks(t)}\n`;
 }
 
 /**
@@ -49,7 +46,10 @@ export function storyText(
   repro?: { readonly text: string; readonly file: string },
 ): string {
   const v = story.violation;
-  const out = [`${mechanism}: ${v.check} violated at instruction ${v.insn}\n  ${v.message}\n`];
+  const where = v.vcpu === null ? "" : ` on vCPU ${v.vcpu}`;
+  const out = [
+    `${mechanism}: ${v.check} violated at instruction ${v.insn}${where}\n  ${v.message}\n`,
+  ];
   for (const f of story.functions) {
     out.push(
       `  ${f.name}: old at ${f.old.va} (${f.old.size} bytes), new at ${f.new.va} (${f.new.size} bytes)\n`,
@@ -60,7 +60,7 @@ export function storyText(
     const parsed = parseRepro(repro.text);
     if (parsed.ok) {
       const n = parsed.repro.schedule.slices.length;
-      out.push(`  the schedule: ${n} ${n === 1 ? "slice" : "slices"} of it matter\n`);
+      out.push(`  ${n} ${n === 1 ? "slice" : "slices"} of the schedule matter\n`);
     }
     out.push(`  again: npx quiesce replay ${repro.file}\n`);
   }
@@ -71,7 +71,7 @@ export function storyText(
 export function replayText(mechanism: string, r: Replayed | ReproMismatch): string {
   if (!r.ok) return mismatchText(r);
   const head = r.reproduced
-    ? `reproduced: the same check fails at the same instruction\n`
+    ? "reproduced: the same check fails at the same instruction\n"
     : `not reproduced: ${r.difference ?? ""}\n`;
   return r.run.story === undefined ? head : `${head}${storyText(mechanism, r.run.story)}`;
 }
@@ -82,14 +82,14 @@ export function mismatchText(r: ReproMismatch): string {
 }
 
 function nowText(t: StackNow): string {
-  const head = `  ${taskHead(t)}, ${t.state}`;
-  return t.truth.length === 0 && t.seen.length === 0 ? `${head}\n` : `${head}\n${stacks(t)}\n`;
+  return taskText(t, t.state);
 }
 
 /** The state at an instruction. */
 export function momentText(m: Moment): string {
-  const cpus = m.cpus.map(
-    (c) => `  vCPU ${c.vcpu}: ${c.task} in ${c.mode} mode at ${c.ip} ${c.symbol}\n`,
-  );
+  const cpus = m.cpus.map((c) => {
+    const where = c.mode === "user" ? `user mode at ${c.ip}` : c.symbol;
+    return `  vCPU ${c.vcpu}: ${c.task}, ${where}\n`;
+  });
   return `at instruction ${m.insn}\n${cpus.join("")}${m.stacks.map(nowText).join("")}`;
 }

@@ -14,7 +14,9 @@ export function isAsClaimed(r: RunReport, claim: Claimed | undefined): boolean {
   return r.result === claim.result && r.verdict === claim.verdict;
 }
 
-const NO_COLOURS = { head: [], border: [] };
+/** No lines between the rows. */
+const PLAIN = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" } as const;
+const REASON_WIDTH = 46;
 
 function number(n: number | null): string {
   return n === null ? "-" : String(n).replace(/\B(?=(\d{3})+$)/g, " ");
@@ -43,23 +45,29 @@ export function runTable(
   reports: readonly RunReport[],
   claims?: Readonly<Record<string, Claimed>>,
 ): string {
-  const head = ["mechanism", "result", "verdict", "latency", "pause", "reason"];
+  const columns = claims === undefined ? 0 : 1;
   const table = new Table({
-    head: claims === undefined ? head : [...head.slice(0, 3), "claimed", ...head.slice(3)],
-    style: NO_COLOURS,
-    colWidths: claims === undefined ? [null, null, null, null, null, 56] : [null, null, null, null, null, null, 56],
-    colAligns: claims === undefined
-      ? ["left", "left", "left", "right", "right", "left"]
-      : ["left", "left", "left", "left", "right", "right", "left"],
+    head: [
+      ...["mechanism", "result", "verdict"],
+      ...(columns > 0 ? ["claimed"] : []),
+      ...["latency", "pause", "reason"],
+    ],
+    style: { head: [], border: [] },
+    chars: PLAIN,
+    colWidths: [...Array.from({ length: 5 + columns }, () => null), REASON_WIDTH],
+    colAligns: [
+      ...Array.from({ length: 3 + columns }, () => "left" as const),
+      ...(["right", "right", "left"] as const),
+    ],
     wordWrap: true,
-  }); // prettier-ignore
+  });
   for (const r of reports) {
-    const claimed = isAsClaimed(r, claims?.[r.mechanism]) ? "as claimed" : "NOT as claimed";
+    const claimed = isAsClaimed(r, claims?.[r.mechanism]) ? "yes" : "NO";
     table.push([
       r.mechanism,
       r.result,
       r.verdict,
-      ...(claims === undefined ? [] : [claimed]),
+      ...(columns > 0 ? [claimed] : []),
       number(r.latencyInsns),
       number(r.pauseInsns),
       why(r),
@@ -75,8 +83,9 @@ export function sweepText(s: SweepReport): string {
     .filter((k) => s[k] > 0)
     .map((k) => `${s[k]} ${k}`)
     .join(", ");
+  const under = s.schedules === 1 ? "one schedule" : `${s.schedules} schedules`;
   const lines = [
-    `${s.scenario}, ${s.mechanism}: ${s.points} points under ${s.schedules} schedules${left}`,
+    `${s.scenario}, ${s.mechanism}: ${s.points} points under ${under}${left}`,
     `  ${counts === "" ? "nothing ran" : counts}; ${s.violations} violated`,
     `  ${s.insidePoints} with a task inside of a patched function; ${s.textIdentical} left the text as it was`,
   ];
