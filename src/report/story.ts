@@ -60,7 +60,8 @@ export function storyText(
     const parsed = parseRepro(repro.text);
     if (parsed.ok) {
       const n = parsed.repro.schedule.slices.length;
-      out.push(`  ${n} ${n === 1 ? "slice" : "slices"} of the schedule matter\n`);
+      const matters = n === 0 ? "does not matter" : `comes down to ${n} slices`;
+      out.push(`  the schedule ${matters}\n`);
     }
     out.push(`  again: npx quiesce replay ${repro.file}\n`);
   }

@@ -1,0 +1,196 @@
+// Every check fires on a planted violation, and only there: mechanisms with a bug put in, and a mechanism that does
+// nothing. What the checks say of the real mechanisms is in test/explore.
+import { beforeAll, describe, expect, it } from "vitest";
+import { judge, PROMISES, windowContents, type Entry, type Trace } from "../../src/check/index.ts";
+import { runOne, type Prepared, type Run } from "../../src/explore/index.ts";
+import { MECHANISMS, type Mechanism } from "../../src/patch/index.ts";
+import { mechanism, prepared } from "../explore/prepared.ts";
+import * as mutants from "./mutants.ts";
+
+let p: Prepared;
+beforeAll(async () => {
+  p = await prepared("default");
+});
+
+function run(m: Mechanism, seed = 1, at = 0): Run {
+  return runOne(p, m, { seed, at });
+}
+
+function checksOf(r: Run): readonly string[] {
+  return [...new Set(r.verdict.violations.map((v) => v.check))];
+}
+
+/** Violated checks under some of the first seeds, together. */
+function checksUnder(m: Mechanism, seeds: number): ReadonlySet<string> {
+  const all = Array.from({ length: seeds }, (_, i) => checksOf(run(m, i + 1)));
+  return new Set(all.flat());
+}
+
+describe("a mechanism that does nothing", () => {
+  it("violates no check", () => {
+    const r = run(mutants.NOTHING);
+    expect(r.verdict).toEqual({ verdict: "consistent", violations: [] });
+    expect(r.trace).toMatchObject({ end: "complete", changed: [], commit: undefined });
+  });
+});
+
+describe("the promises", () => {
+  it("are stated for every mechanism", () => {
+    expect(Object.keys(MECHANISMS).filter((m) => !(m in PROMISES))).toEqual([]);
+  });
+
+  it("are broken by simple when it does not wait", () => {
+    const r = run(mutants.SIMPLE_THAT_DOES_NOT_WAIT);
+    expect(r.report.result).toBe("applied");
+    expect(checksOf(r)).toContain("promise");
+    const messages = r.verdict.violations.map((v) => v.message);
+    expect(messages).toContain("paced is in the old xfer_submit at the commit");
+  });
+
+  it("are broken by kpatch when it does not look", () => {
+    const r = run(mutants.KPATCH_THAT_DOES_NOT_LOOK);
+    expect(checksOf(r)).toContain("promise");
+    const messages = r.verdict.violations.map((v) => v.message);
+    expect(messages).toContain("paced is in the old xfer_submit at the commit");
+  });
+
+  it("are broken by kpatch when it counts its entries before they are written, on a running machine", () => {
+    expect(checksUnder(mutants.KPATCH_THAT_COUNTS_FIRST, 3)).toContain("promise");
+  });
+
+  it("are kept by kpatch and simple, and naive has none", () => {
+    for (const name of ["kpatch", "simple"]) expect(checksOf(run(mechanism(name)))).toEqual([]);
+    expect(checksOf(run(mechanism("naive")))).not.toContain("promise");
+  });
+});
+
+describe("the checks of text", () => {
+  it("find a half-written entry that is executed", () => {
+    const r = run(mutants.NAIVE_THAT_NAPS);
+    const [v] = r.verdict.violations;
+    expect(v).toMatchObject({ check: "half-written" });
+    expect(v?.message).toMatch(/executes the entry of xfer_queue while it is half-written \(e9 /);
+  });
+
+  it("find a byte that a refusal left behind", () => {
+    expect(checksOf(run(mutants.REFUSER_THAT_WRITES))).toContain("refusal");
+  });
+
+  it("find a byte that was written elsewhere", () => {
+    expect(checksOf(run(mutants.WRITER_ELSEWHERE))).toEqual(["stray-write"]);
+  });
+
+  it("find execution of memory that is no text", () => {
+    const checks = checksUnder(mutants.REDIRECTION_TO_FREED_TEXT, 1);
+    expect(checks).toContain("freed-text");
+    expect(checks).toContain("bug");
+  });
+});
+
+describe("the checks of the workload", () => {
+  it("find that naive makes the kernel report a BUG", () => {
+    const r = run(mechanism("naive"));
+    expect(checksOf(r)).toEqual(["bug"]);
+    expect(r.verdict.violations[0]?.symbol).toMatch(
+      /^xfer_queue\+0x[0-9a-f]+\/0x[0-9a-f]+ \[patch\]$/,
+    );
+  });
+
+  it("find results that an unpatched run does not have", () => {
+    expect(checksOf(run(mutants.MEDDLER))).toEqual(["results"]);
+  });
+
+  it("find a workload that does not come to its end", () => {
+    const { session } = p;
+    session.restore(p.ready);
+    const users = session.tasks().filter((t) => !t.isKthread && !t.isIdle);
+    mutants.allTasks.splice(0, Infinity, ...users.map((t) => t.va));
+    expect(checksOf(run(mutants.GATHERER_THAT_KEEPS))).toEqual(["progress"]);
+  });
+});
+
+describe("half-written, precisely", () => {
+  /** The trace of a run that did nothing, with stores and executed instructions put in. */
+  function planted(
+    stores: readonly (readonly [insn: number, offset: number, bytes: readonly number[]])[],
+    executed: readonly (readonly [insn: number, offset: number])[],
+  ): Trace {
+    const { trace } = run(mutants.NOTHING);
+    const [f] = trace.plan.functions;
+    if (f === undefined) throw new Error("no patched function");
+    const entry = ([insn, offset]: readonly [number, number]): Entry => ({
+      kind: "site",
+      insn,
+      vcpu: 0,
+      time: insn,
+      ip: f.jumpVa + BigInt(offset),
+      index: 0,
+      task: trace.tasks[0],
+    });
+    return {
+      ...trace,
+      writes: stores.map(([insn, offset, bytes]) => ({
+        insn,
+        va: f.jumpVa + BigInt(offset),
+        bytes: Uint8Array.from(bytes),
+      })),
+      entries: executed.map(entry),
+    };
+  }
+  const violated = (t: Trace): readonly number[] =>
+    judge(t)
+      .violations.filter((v) => v.check === "half-written")
+      .map((v) => v.insn);
+  /** `jmp` from the window to the new function, whole. */
+  const jump = (): readonly number[] => {
+    const f = p.plan.functions[0];
+    if (f === undefined) throw new Error("no patched function");
+    const b = new Uint8Array(5);
+    new DataView(b.buffer).setInt32(1, Number(f.newVa - f.jumpVa - 5n), true);
+    return [0xe9, ...b.subarray(1)];
+  };
+
+  it("a store at n is seen by the instruction with number n, and not by the one before", () => {
+    const torn = [[10, 0, [0xe9]]] as const;
+    expect(violated(planted(torn, [[9, 0]]))).toEqual([]);
+    expect(violated(planted(torn, [[10, 0]]))).toEqual([10]);
+  });
+
+  it("the old bytes, a whole branch and an int3 are whole", () => {
+    const t = planted(
+      [
+        [10, 0, [0xcc]],
+        [20, 1, jump().slice(1)],
+        [30, 0, [0xe9]],
+      ],
+      [[5, 0], [15, 0], [25, 0], [35, 0]],
+    ); // prettier-ignore
+    expect(violated(t)).toEqual([]);
+    const [f] = t.plan.functions;
+    const states = f === undefined ? [] : windowContents(t, f).map((c) => c.state);
+    expect(states).toEqual(["old", "int3", "int3", "branch"]);
+  });
+
+  it("whoever goes on inside of a window after its tail has changed is found, also behind an int3", () => {
+    const tail = jump().slice(1);
+    expect(violated(planted([[10, 0, [0xcc]]], [[15, 2]]))).toEqual([]);
+    expect(
+      violated(
+        planted(
+          [
+            [10, 0, [0xcc]],
+            [20, 1, tail],
+          ],
+          [[25, 2]],
+        ),
+      ),
+    ).toEqual([25]);
+    expect(violated(planted([[10, 0, jump()]], [[15, 1]]))).toEqual([15]);
+  });
+
+  it("bytes that are put back are whole again", () => {
+    const old = [...(p.plan.functions[0]?.oldBytes ?? [])];
+    const t = planted([[10, 0, [0xe9]], [20, 0, old]], [[25, 0], [26, 3]]); // prettier-ignore
+    expect(violated(t)).toEqual([]);
+  });
+});

@@ -1,0 +1,137 @@
+// Mechanisms with a bug put into them on purpose, so that each check can be seen to fire. They keep the name of the one
+// that they come from: they are judged by its promise.
+import { branchTo } from "../../src/ftrace/index.ts";
+import {
+  call,
+  sleep,
+  symbolVa,
+  write,
+  writeWord,
+  type Program,
+  type Step,
+} from "../../src/kernel/index.ts";
+import { outcome, type Mechanism, type Outcome, type Request } from "../../src/patch/index.ts";
+import { mechanism } from "../explore/prepared.ts";
+
+/** A look whose finding is changed by `lie`. */
+function lying(step: Step, lie: (under: string, value: unknown) => unknown): Step {
+  if (step.op !== "look") return step;
+  const { under, run } = step;
+  return {
+    ...step,
+    run: (g) => {
+      const seen = run(g);
+      return { value: lie(under, seen.value), cost: seen.cost };
+    },
+  };
+}
+
+/** Lies to a program at every look. */
+function* lied(
+  program: Program<Outcome>,
+  lie: (under: string, value: unknown) => unknown,
+): Program<Outcome> {
+  let r = program.next();
+  while (!r.done) r = program.next(yield lying(r.value, lie));
+  return r.value;
+}
+
+/** Nobody is in the way, whatever was found with the machine stopped. */
+function nobody(under: string, value: unknown): unknown {
+  if (under !== "stop_machine" || typeof value !== "object") return value;
+  return { ...value, blockers: [] };
+}
+
+function from(name: string, apply: (r: Request, own: Mechanism) => Program<Outcome>): Mechanism {
+  const own = mechanism(name);
+  return { ...own, apply: (r) => apply(r, own) };
+}
+
+/** simple that believes that everybody is gathered already. */
+export const SIMPLE_THAT_DOES_NOT_WAIT = from("simple", (r, own) =>
+  lied(own.apply(r), (under, value) => {
+    if (under === "tasklist_lock") return { users: [], kthreads: [] };
+    return under === "stop_machine" ? true : value;
+  }),
+);
+
+/** kpatch that finds nobody on any stack. */
+export const KPATCH_THAT_DOES_NOT_LOOK = from("kpatch", (r, own) => lied(own.apply(r), nobody));
+
+/** kpatch that publishes without stop_machine, and counts its entries before it has written them. */
+export const KPATCH_THAT_COUNTS_FIRST = from("kpatch", function* (r, own) {
+  const program = own.apply(r);
+  const held: Step[] = [];
+  const count = symbolVa(r.image, "kpatch_nr_funcs");
+  const entries = symbolVa(r.image, "kpatch_funcs");
+  let next = program.next();
+  while (!next.done) {
+    const step = next.value;
+    if (step.op === "stop" || step.op === "resume") next = program.next(0n);
+    else if (step.op === "look") next = program.next(yield lying(step, nobody));
+    else if (step.op === "write" && step.va >= entries && step.va < entries + 256n) {
+      held.push(step);
+      next = program.next();
+    } else if (step.op === "write" && step.va === count) {
+      yield step;
+      for (const late of held) {
+        yield* sleep(1);
+        yield late;
+      }
+      next = program.next();
+    } else next = program.next(yield step);
+  }
+  return next.value;
+});
+
+/** naive that takes a nap after the first byte. */
+export const NAIVE_THAT_NAPS = from("naive", function* ({ plan }) {
+  const [f] = plan.functions;
+  if (f === undefined) return outcome("refused", "nothing to patch");
+  const jump = branchTo("jmp", f.jumpVa, f.newVa);
+  yield* writeWord(f.jumpVa, BigInt(jump[0] ?? 0), 1);
+  yield* sleep(4);
+  yield* write(f.jumpVa, jump);
+  return outcome("applied", "the rest came later");
+});
+
+/** Does nothing and says so. */
+export const NOTHING = from("naive", function* () {
+  yield* sleep(1);
+  return outcome("refused", "does nothing");
+});
+
+/** Refuses, but has written over an entry before. */
+export const REFUSER_THAT_WRITES = from("naive", function* ({ plan }) {
+  for (const f of plan.functions) yield* write(f.jumpVa, branchTo("jmp", f.jumpVa, f.jumpVa + 5n));
+  return outcome("refused", "has written all the same");
+});
+
+/** Writes where no patched function is. */
+export const WRITER_ELSEWHERE = from("naive", function* ({ image }) {
+  yield* writeWord(symbolVa(image, "__x64_sys_kill"), 0x90n, 1);
+  return outcome("applied", "wrote somewhere");
+});
+
+/** Gathers everybody and forgets to let them go. */
+export const GATHERER_THAT_KEEPS = from("naive", function* ({ image }) {
+  yield* writeWord(symbolVa(image, "checkpoint_policy"), 0n, 4);
+  yield* writeWord(symbolVa(image, "checkpoint_request"), 1n, 4);
+  for (const va of allTasks) yield* call("checkpoint_notify", va);
+  return outcome("refused", "kept them");
+});
+/** Set by the test: the addresses of the user tasks. */
+export const allTasks: bigint[] = [];
+
+/** Changes what the workload has counted. */
+export const MEDDLER = from("naive", function* ({ image }) {
+  yield* writeWord(symbolVa(image, "xfer_bytes_total"), 7n);
+  return outcome("applied", "meddled");
+});
+
+/** Redirects through kpatch's handler into memory that holds no patch. */
+export const REDIRECTION_TO_FREED_TEXT = from("kpatch", function* (r, own) {
+  const freed = symbolVa(r.image, "module_room") + 0x10_0000n;
+  const functions = r.plan.functions.map((f) => ({ ...f, newVa: freed }));
+  return yield* own.apply({ ...r, plan: { ...r.plan, functions } });
+});
