@@ -26,6 +26,7 @@ export const RUN_LIKE = {
 export function checkWords(command: string, words: readonly string[], defs: ArgsDef): void {
   const names = new Map<string, { name: string; value: boolean }>();
   const needed: string[] = [];
+  const required: string[] = [];
   let places = 0;
   for (const [name, def] of Object.entries(defs)) {
     if (def.type === "positional") {
@@ -33,6 +34,7 @@ export function checkWords(command: string, words: readonly string[], defs: Args
       if (def.required === true) needed.push(name.toUpperCase());
     } else {
       const entry = { name, value: def.type !== "boolean" };
+      if (def.required === true) required.push(name);
       names.set(`--${name}`, entry);
       const alias = "alias" in def ? def.alias : undefined;
       for (const a of typeof alias === "string" ? [alias] : (alias ?? [])) {
@@ -70,7 +72,8 @@ export function checkWords(command: string, words: readonly string[], defs: Args
       throw new UsageError(`${command}: ${flag} has an empty value, expected one after it`);
     }
   }
-  const missing = needed[all - places];
+  const option = required.find((name) => !seen.has(name));
+  const missing = needed[all - places] ?? (option === undefined ? undefined : `--${option}`);
   if (missing !== undefined) throw new UsageError(`${command}: ${missing} is missing, expected it`);
 }
 

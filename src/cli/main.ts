@@ -76,7 +76,12 @@ async function dispatch(words: readonly string[], streams: Streams): Promise<num
     streams.stdout.write(`${plain}\n`);
     return EXIT.consistent;
   }
-  return await make(makeDoor(streams, outputOf(rest))).run(rest);
+  const door = makeDoor(streams, outputOf(rest));
+  try {
+    return await make(door).run(rest);
+  } finally {
+    door.close();
+  }
 }
 
 /** The value of -o or --output, needed before the words are read. */

@@ -13,6 +13,8 @@ export interface Door {
   interrupted(): Promise<boolean>;
   /** Milliseconds since the start. */
   elapsed(): number;
+  /** Takes the last line of a terminal back, and leaves signals to Node again. */
+  close(): void;
 }
 
 /** The streams that a door speaks to; `process` has them. */
@@ -59,6 +61,10 @@ export function makeDoor(streams: Streams, output: string | undefined): Door {
       return stop;
     },
     elapsed: () => performance.now() - start,
+    close() {
+      clear();
+      process.off("SIGINT", onSignal);
+    },
   };
 }
 
