@@ -65,7 +65,7 @@ describe("the documents", () => {
       .sort()
       .flatMap((f) => {
         const notes = differences(read(f));
-        return notes.length === 0 ? [] : [`- `, `\`${f}\`: ${notes.join("; ")}.\n`];
+        return notes.length === 0 ? [] : [`- \`${f}\`: ${notes.join("; ")}.\n`];
       });
     await expect(HEAD + marked.join("")).toMatchFileSnapshot(join(TOP, "docs/differs.md"));
   });
