@@ -49,6 +49,7 @@ const list = (frames: readonly ModelFrame[]): string =>
 export class Model implements Observer {
   readonly #s: Stepper;
   readonly #planted: Planted;
+  readonly #trampolines: ReadonlySet<bigint>;
   readonly #areas;
   readonly #labels;
   readonly #insns = new Map<bigint, Insn>();
@@ -65,9 +66,11 @@ export class Model implements Observer {
   #switched = false;
   compared = 0;
 
-  constructor(s: Stepper, planted: Planted = "none") {
+  /** trampolines: addresses that replace return addresses. */
+  constructor(s: Stepper, planted: Planted = "none", trampolines: ReadonlySet<bigint> = new Set()) {
     this.#s = s;
     this.#planted = planted;
+    this.#trampolines = trampolines;
     this.#areas = stackAreas(s.built.image).map((a) => ({ ...a, size: BigInt(a.size) }));
     this.#labels = new Map(declaredFrames(s.built.image).map((f) => [f.va, f]));
   }
@@ -206,11 +209,14 @@ export class Model implements Observer {
   /** The frames that the memory still bears out, innermost first, with the stacks below a per-CPU one. */
   expected(lo: bigint): readonly ModelFrame[] {
     const out: ModelFrame[] = [];
+    const visited = new Set<bigint>();
     for (let at: bigint | undefined = lo; at !== undefined; at = this.#below.get(at)) {
+      if (visited.has(at)) break;
+      visited.add(at);
       for (const f of this.#frames(at).toReversed()) {
         const now = this.#s.word(f.slot);
         if (f.kind === "interrupt" || f.kind === "user") out.push({ ...f, ret: now });
-        else if (now === f.ret) out.push(f);
+        else if (now === f.ret || this.#trampolines.has(now)) out.push(f);
       }
       if (!this.#isPerCpu(at) || out.at(-1)?.kind === "user") break;
     }
@@ -229,7 +235,7 @@ export class Model implements Observer {
     this.compared++;
     const lo = this.#on[vcpu];
     if (!this.#s.isUser(vcpu) && lo !== undefined) {
-      const seen = trueStackOf(m, vcpu);
+      const seen = trueStackOf(m, vcpu, this.#trampolines);
       const expected = this.expected(lo);
       if (seen === undefined) return this.#differs("running stack", list(expected), "none");
       if (
@@ -250,7 +256,7 @@ export class Model implements Observer {
     for (const lo of this.#stacks.keys()) {
       const vcpu = this.#on.indexOf(lo);
       if (this.#isPerCpu(lo)) continue;
-      const seen = trueStack(m, lo);
+      const seen = trueStack(m, lo, this.#trampolines);
       const left = this.#leftAt.get(lo);
       const ip = vcpu >= 0 ? this.#s.rip(vcpu) : (left ?? 0n);
       const expected = `${hex(ip)} ${list(this.expected(lo))}`;

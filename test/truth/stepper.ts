@@ -111,20 +111,30 @@ export class Stepper {
     this.#left = 1 + this.#next(180);
   }
 
-  /** Steps until `stop` holds or the workload is done; answers how many instructions were retired. */
-  run(insns: number, observer: Observer, stop: () => boolean = () => false): number {
+  /** Steps until `stop` holds; answers how many instructions were retired. */
+  run(insns: number, observer: Observer, stop: () => boolean): number {
     const m = this.machine;
     const from = this.retired();
-    while (this.retired() - from < insns && !this.isDone && !stop()) {
+    while (this.retired() - from < insns && !stop()) {
       if (this.#left-- <= 0) this.#pick();
       const vcpu = this.#vcpu;
       observer.before(vcpu);
       const { exit } = m.run(vcpu, 1);
       observer.after(vcpu);
+      if (exit === "halt") this.#rest();
       if (exit === "vmcall") this.#hypercall(vcpu);
       else if (exit === "shutdown") throw new Error(`vCPU ${vcpu} shut down`);
     }
     return this.retired() - from;
+  }
+
+  /** When every vCPU waits, time jumps to just before the next timer. */
+  #rest(): void {
+    const m = this.machine;
+    for (let v = 0; v < m.nrVcpus; v++) if (!m.halted(v)) return;
+    const t = m.untilTimer();
+    if (t === undefined) throw new Error("no vCPU will ever go on");
+    if (t > 1) for (let v = 0; v < m.nrVcpus; v++) m.charge(v, t - 1);
   }
 
   #text(va: bigint): string {
