@@ -1,6 +1,6 @@
 // Patches the default scenario by kpatch and by simple under many seeds, each run judged by every check:
 // node scripts/campaign-seeds.mjs [SEEDS] [MECHANISM,..]. Needs a built dist/. Exit 0: no violation; 1: some.
-import { load, mechanismsNamed, number } from "./campaign.mjs";
+import { load, mechanismsNamed, number } from "./scenario.mjs";
 
 const seeds = number("seeds", process.argv[2], 200);
 const { explore, prepared } = await load("default");

@@ -1,6 +1,6 @@
 // Patches the default scenario at every one of its first instructions, by kpatch and by simple, each run judged by every
 // check: node scripts/campaign-sweep.mjs [POINTS] [MECHANISM,..] [SEED]. Needs a built dist/. Exit 0: no violation.
-import { load, mechanismsNamed, number } from "./campaign.mjs";
+import { load, mechanismsNamed, number } from "./scenario.mjs";
 
 const points = number("points", process.argv[2], 2000);
 const seed = number("seed", process.argv[4], 1);

@@ -1,45 +1,29 @@
-// What the campaigns share: a scenario built and booted from dist/, and their arguments. No campaign is run by it.
-import { existsSync, readFileSync } from "node:fs";
+// `npm run campaign [NAME]`: the counts that are too big for `npm test`, one command per claim, seeds fixed. Without a
+// name it lists the claims. Results are recorded, with the commit, in docs/campaigns.md.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { setup } from "./setup.mjs";
 
-const top = join(dirname(fileURLToPath(import.meta.url)), "..");
-const door = (name) => import(`../dist/src/${name}/index.js`);
+const CLAIMS = {
+  native: "100,000 random integer sequences agree with this machine's CPU",
+  truth: "the shadow equals an independent model at each of 1,000,000 instructions",
+  seeds: "kpatch and simple on the default scenario under seeds 1..200",
+  sweep: "kpatch and simple requested at each of 2,000 instructions from ready",
+};
 
-/** A whole number above 0 from the command line. */
-export function number(name, text, otherwise) {
-  if (text === undefined) return otherwise;
-  if (/^[1-9][0-9]*$/.test(text)) return Number(text);
-  process.stderr.write(`error: ${name}: '${text}' is not a whole number above 0\n`);
+const [name, ...rest] = process.argv.slice(2);
+if (name === undefined) {
+  for (const [n, what] of Object.entries(CLAIMS)) process.stdout.write(`${n.padEnd(8)} ${what}\n`);
+  process.exit(0);
+}
+const script = join(dirname(fileURLToPath(import.meta.url)), `campaign-${name}.mjs`);
+if (!(name in CLAIMS) || !existsSync(script)) {
+  process.stderr.write(
+    `error: campaign: there is no '${name}', expected one of ${Object.keys(CLAIMS).join(", ")}\n`,
+  );
   process.exit(2);
 }
-
-/** Mechanisms by names with commas; those that promise something when there are none. */
-export async function mechanismsNamed(text = "kpatch,simple") {
-  const { MECHANISMS } = await door("patch");
-  return text.split(",").map((name) => {
-    const m = MECHANISMS[name];
-    if (m !== undefined) return m;
-    process.stderr.write(
-      `error: mechanism '${name}', expected ${Object.keys(MECHANISMS).join(", ")}\n`,
-    );
-    process.exit(2);
-  });
-}
-
-/** A scenario at its ready mark, with the doors of exploration and report. */
-export async function load(name) {
-  const [asm, scenario, kernel, explore, report] = await Promise.all(
-    ["asm", "scenario", "kernel", "explore", "report"].map(door),
-  );
-  const files = (path) => {
-    const full = join(top, "kernels", path);
-    return existsSync(full) ? readFileSync(full, "utf8") : undefined;
-  };
-  const built = scenario.buildScenario(scenario.loadScenario(name, files), {
-    assembler: await asm.makeAssembler(),
-    generated: { "asm-offsets.inc": kernel.asmOffsetsInc() },
-  });
-  const core = new WebAssembly.Module(readFileSync(join(top, "dist/core.wasm")));
-  return { explore, report, prepared: explore.prepare(built, core) };
-}
+await setup();
+process.exit(spawnSync(process.execPath, [script, ...rest], { stdio: "inherit" }).status ?? 1);
