@@ -45,19 +45,18 @@ export function runTable(
   reports: readonly RunReport[],
   claims?: Readonly<Record<string, Claimed>>,
 ): string {
-  const columns = claims === undefined ? 0 : 1;
+  const claimHead = claims === undefined ? [] : ["claimed"];
+  const columns = claimHead.length;
   const table = new Table({
-    head: [
-      ...["mechanism", "result", "verdict"],
-      ...(columns > 0 ? ["claimed"] : []),
-      ...["latency", "pause", "reason"],
-    ],
+    head: ["mechanism", "result", "verdict", ...claimHead, "latency", "pause", "reason"],
     style: { head: [], border: [] },
     chars: PLAIN,
     colWidths: [...Array.from({ length: 5 + columns }, () => null), REASON_WIDTH],
     colAligns: [
       ...Array.from({ length: 3 + columns }, () => "left" as const),
-      ...(["right", "right", "left"] as const),
+      "right",
+      "right",
+      "left",
     ],
     wordWrap: true,
   });
