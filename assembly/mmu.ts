@@ -1,6 +1,7 @@
 // Guest memory: the software TLB in front of the page walk, and what a write has to look after (dirty pages, decoded
 // code). `reach` answers a wasm address for an access that lies in one page; an access that cannot be done in place
 // (it crosses a page, or no RAM is there) goes through a bounce buffer. SDM Vol. 3A, "4-Level Paging".
+// DIFFERS: no alignment checks: CR0.AM with AC set never raises #AC.
 
 import {
   AC,
@@ -218,6 +219,10 @@ export function bounceOut(): void {
 /** The general case of reach: `n` bytes at `va`. Answers a wasm address, or 0 with the fault recorded. */
 function reachSlow(va: u64, n: u32, w: i32): usize {
   const access = mode(w);
+  if (!canonical(va + n - 1)) {
+    fault(Vector.GP, NONCANONICAL);
+    return 0;
+  }
   const pa = walk(va, access);
   if (pa == NOWHERE) return 0;
   const room: u32 = 4096 - ((<u32>va) & 4095);

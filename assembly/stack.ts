@@ -71,7 +71,10 @@ export function leave<T>(up: usize): bool {
   return true;
 }
 
-/** ENTER: imm16 bytes, imm8 levels. */
+/**
+ * ENTER: imm16 bytes, imm8 levels. DIFFERS: a nested ENTER that faults has written nothing; CPUs may have written some
+ * of its slots.
+ */
 export function enter<T>(up: usize): bool {
   const size = <u64>load<u16>(up, U_IMM);
   const level = load<u8>(up, U_IMM + 2) & 31;

@@ -1,21 +1,29 @@
 // Random cases from the rows of the table: a handful of instructions with what they need in front of them (pointers,
 // counts, targets), so that most of them do something. It tracks which flags the manual leaves undefined and lets
 // none of them reach an instruction that reads flags. Every case ends in an int3 or a fault.
-import { encode, type MemoryOperand, type Operands } from "./encode.ts";
+import { encode, type Operands } from "./encode.ts";
 import { CODE, DATA, HOT, RO, STACK, type Case } from "./layout.ts";
 import { Random, edgy } from "./random.ts";
-import { ALL, C, O, ROWS, Z, notNative, type Row } from "./rows.ts";
+import {
+  INDEX,
+  POINTERS,
+  RAX,
+  RBP,
+  RBX,
+  RCX,
+  RDI,
+  RDX,
+  RSI,
+  RSP,
+  memory,
+  operands,
+  pointer,
+  register,
+} from "./operands.ts";
+import { ALL, ROWS, Z, notNative, type Row } from "./rows.ts";
+import { Sequence } from "./sequence.ts";
 
-const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
-const INDEX = 11; // holds a small number
-const POINTERS = [12, 13, 14, 15, RBX, RSI, RDI] as const; // hold addresses in the data
 const FLAGS = 0xcd5n;
-
-interface Item {
-  readonly bytes: number[];
-  /** A displacement to fill in: at `at`, `size` bytes, to the start of group `to`. */
-  readonly jump?: { readonly at: number; readonly size: number; readonly to: number };
-}
 
 function row(opcode: string): Row {
   const r = ROWS.find((x) => x.form.opcode === opcode);
@@ -34,195 +42,24 @@ const CMP = row("38 /r");
 const CDQ = row("99");
 const CLD = row("fc");
 const STD = row("fd");
-const SHIFT = /^(shift|shiftDouble)\./;
 const ENDS_CASE =
   /^(in|out|hlt|cli|sti|clac|stac|swapgs|lgdt|lidt|invlpg|lldt|ltr|wrmsr|rdmsr|clts|invd|wbinvd|sysretq|ud0|ud1|ud2|int3|int)$/;
 
 class Generator {
   readonly r: Random;
-  readonly items: Item[] = [];
-  readonly rows: number[] = [];
-  readonly marks: (readonly [number, number])[] = []; // item, undefined flags before it
-  #group = 0; // jumps go to the first item of a group only: its items belong together
-  readonly #groups: number[] = [];
-  readonly #pending = new Map<number, number>();
-  #open = 0; // flags that are undefined here
-  #ever = 0;
+  readonly seq = new Sequence();
 
   constructor(r: Random) {
     this.r = r;
   }
 
-  get ever(): number {
-    return this.#ever;
-  }
-
-  /** Puts an item down; a jump to it brings its undefined flags along. */
-  #place(item: Item, row: Row): void {
-    const at = this.items.length;
-    this.#open |= this.#arriving();
-    this.marks.push([at, this.#open]);
-    this.items.push(item);
-    this.rows.push(row.index);
-  }
-
-  /** Undefined flags just before the next item. */
-  openHere(): number {
-    return this.#open | this.#arriving();
-  }
-
-  #arriving(): number {
-    return this.items.length === this.#groups[this.#group]
-      ? (this.#pending.get(this.#group) ?? 0)
-      : 0;
-  }
-
-  begin(): void {
-    if (this.#groups.at(-1) === this.items.length) return;
-    this.#group = this.#groups.push(this.items.length) - 1;
-  }
-
-  /** First item of a group. */
-  startOf(group: number): number {
-    return this.#groups[group] ?? this.items.length;
-  }
-
-  #jumpTo(group: number): void {
-    this.#pending.set(group, (this.#pending.get(group) ?? 0) | this.#open);
-  }
-
-  finish(): void {
-    this.begin();
-    const at = this.items.length;
-    for (const [to, open] of this.#pending) if (to >= this.#group) this.#open |= open;
-    this.marks.push([at, this.#open]);
-  }
-
-  register(): number {
-    // Mostly one that holds no pointer.
-    const n = this.r.below(16);
-    if (n === RSP) return this.r.chance(6) ? n : RAX;
-    return POINTERS.includes(n as 12) && this.r.chance(80)
-      ? this.r.pick([RAX, RCX, RDX, RBP, 8, 9, 10])
-      : n;
-  }
-
-  #displacement(): number {
-    const d = this.r.below(10);
-    if (d < 6) return this.r.below(32) - 16;
-    if (d < 8) return this.r.below(256) - 128;
-    return this.r.below(2048) - 1024;
-  }
-
-  memory(): MemoryOperand {
-    const r = this.r;
-    const kind = r.below(20);
-    if (kind < 11) return { base: r.pick(POINTERS), disp: this.#displacement() };
-    if (kind < 14)
-      return {
-        base: r.pick(POINTERS),
-        index: INDEX,
-        scale: r.below(4),
-        disp: this.#displacement(),
-      };
-    if (kind < 15) return { base: RSP, disp: this.#displacement() };
-    if (kind < 16) return { base: RBP, disp: this.#displacement() };
-    if (kind < 17) return { base: "none", index: r.pick(POINTERS), disp: this.#displacement() };
-    if (kind < 18) return { base: "none", disp: Number(DATA) + HOT + r.below(100) };
-    if (kind < 19) return { base: "rip", disp: 0 };
-    const index = r.below(16);
-    return {
-      base: r.below(16),
-      ...(index === RSP ? {} : { index }),
-      scale: r.below(4),
-      disp: r.u32() | 0,
-    };
-  }
-
-  operands(row: Row, given: Partial<Operands> = {}): Operands {
-    const r = this.r;
-    const v =
-      row.operands.some((o) => /^[EGZMR]y$|^[EGZMROI]v$|^e?r?AX$/i.test(o)) ||
-      /:v|:y/.test(row.form.does);
-    const d64 = row.attrs.has("d64");
-    const f64 = row.attrs.has("f64");
-    const noWord = row.operands.includes("My") || f64;
-    const sizes: readonly (16 | 32 | 64)[] = d64
-      ? [16, 64, 64]
-      : noWord
-        ? [32, 64]
-        : [16, 32, 64, 64];
-    let size: Operands["size"] = v || d64 ? r.pick(sizes) : 32;
-    if (row.encoding.prefix === "66" && size === 16) size = 32;
-    const memoryOnly = row.operands.some((o) => o[0] === "M");
-    const registerOnly = row.operands.some((o) => o[0] === "R");
-    const hasRm = memoryOnly || row.operands.some((o) => o[0] === "E");
-    const inMemory = memoryOnly || (hasRm && !registerOnly && r.chance(55));
-    const rm = inMemory ? this.memory() : this.register();
-    const padding: number[] = [];
-    if (!inMemory && r.chance(10)) padding.push(0x40); // an empty REX
-    if (r.chance(4)) padding.push(r.pick([0x2e, 0x36, 0x3e, 0x26]));
-    const lock = inMemory && row.attrs.has("lock") && r.chance(15);
-    return {
-      size,
-      reg: this.register(),
-      rm,
-      imm: edgy(r),
-      addr32: inMemory && r.chance(7),
-      lock,
-      rep: 0,
-      segment: inMemory && r.chance(6) ? r.pick([0x64, 0x65]) : 0,
-      padding,
-      ...given,
-    };
-  }
-
-  /** Emits an instruction whose operands matter to nobody's flags. */
   plain(row: Row, o: Partial<Operands>): void {
-    const all = {
-      size: 64,
-      reg: 0,
-      rm: 0,
-      imm: 0n,
-      addr32: false,
-      lock: false,
-      rep: 0,
-      segment: 0,
-      padding: [],
-    } as const;
-    this.#place({ bytes: encode(row, { ...all, ...o }) }, row);
-    this.effect(row, { ...all, ...o });
+    this.seq.plain(row, o);
   }
 
   setRegister(reg: number, v: bigint): void {
     const small = v >= 0n && v < 1n << 32n;
     this.plain(MOV_IMM, { size: small && this.r.chance(50) ? 32 : 64, reg, imm: v });
-  }
-
-  /** What an instruction does to the set of undefined flags. */
-  effect(row: Row, o: Operands): void {
-    let defined = row.defined;
-    let open = row.undefined;
-    if (SHIFT.test(row.form.does)) {
-      const bits = row.operands[0] === "Eb" ? 8 : o.size;
-      const rotate = /Ro[lr]|Rc[lr]/.test(row.form.does);
-      if (row.operands.includes("CL")) {
-        open |= rotate ? O : ALL & ~row.defined;
-        if (!rotate && bits < 32) open |= C;
-        defined = 0; // a count of 0 writes nothing
-      } else if (!row.operands.includes("1")) {
-        const n = Number(o.imm & (o.size === 64 && bits === 64 ? 63n : 31n));
-        if (n === 0) defined = open = 0;
-        else if (n === 1) {
-          defined |= O;
-          open &= ~O;
-        } else if (!rotate && n > bits - 1 && bits < 32) open |= C;
-      }
-    }
-    if (row.encoding.plusReg && row.form.does === "bswap" && o.size === 16) open = 0;
-    if (o.rep) defined = 0; // a count of 0
-    this.#open = (this.#open & ~defined) | open;
-    this.#ever |= this.#open;
   }
 
   /** Emits `row`, after what it needs to be of interest. */
@@ -231,11 +68,11 @@ class Generator {
     const need =
       row.reads | (row.mnemonic === "iretq" ? ALL : 0) | (/^loopn?e/.test(row.mnemonic) ? Z : 0);
     // A jump brings its own undefined flags, so the next item may have more than here.
-    if (this.openHere() & need) {
+    if (this.seq.openHere() & need) {
       this.plain(XOR, { size: 32, reg: RBP, rm: RBP });
-      if (this.openHere() & need & ~0x10) return;
+      if (this.seq.openHere() & need & ~0x10) return;
       this.plain(CMP, { reg: RBP, rm: RAX });
-      if (this.openHere() & need) return;
+      if (this.seq.openHere() & need) return;
     }
     const wild = r.chance(4);
     const given: { -readonly [K in keyof Operands]?: Operands[K] } = {};
@@ -264,7 +101,9 @@ class Generator {
       m === "ret"
     ) {
       if (!wild) return this.#indirect(row);
-      if (m !== "ret") given.rm = r.chance(50) ? this.register() : this.memory();
+      // A return to a place of the sequence would bring flags there that nobody expects.
+      if (m === "ret") this.plain(PUSH, { reg: r.pick([RDX, RBP]) });
+      else given.rm = r.chance(50) ? register(r) : memory(r);
     }
     if (m === "iretq") return this.#iret(row); // where it faults first on a bad stack is the CPU's own
     if (does.startsWith("stringOp") && !wild) this.#stringSetUp();
@@ -275,7 +114,7 @@ class Generator {
       given.segment = r.chance(4) ? r.pick([0x64, 0x65]) : 0;
       given.padding = [];
     }
-    if (m === "xlat" && !wild) this.setRegister(RBX, this.pointer());
+    if (m === "xlat" && !wild) this.setRegister(RBX, pointer(r));
     if (m === "movsxd") given.size = r.pick([32, 64]);
     if (m === "leave" && !wild) {
       this.plain(LEA, { reg: RBP, rm: { base: RSP, disp: r.below(8) * 8 } });
@@ -287,7 +126,7 @@ class Generator {
     }
     if (does.startsWith("divAcc") && r.chance(80)) this.#divisionSetUp(row);
     if (does.startsWith("loadOffset") || does.startsWith("storeOffset")) {
-      given.imm = wild ? edgy(r) : this.pointer();
+      given.imm = wild ? edgy(r) : pointer(r);
       given.addr32 = r.chance(10);
       given.segment = r.chance(6) ? r.pick([0x64, 0x65]) : 0;
       given.padding = [];
@@ -313,8 +152,12 @@ class Generator {
       if (does === "xchg") given.reg = 1 + r.below(15);
       if (given.reg === RSP && !wild) given.reg = RBP;
     }
-    if (does.startsWith("shiftDouble") && !("size" in given)) given.size = r.pick([32, 64]);
-    const o = this.operands(row, given);
+    if (does.startsWith("shiftDouble") && row.operands.includes("CL")) {
+      given.size = r.pick([16, 32, 64]);
+      // Sixteen bits shifted by more than sixteen are not defined.
+      if (given.size === 16) this.setRegister(RCX, BigInt(1 + r.below(15)));
+    }
+    const o = operands(r, row, given);
     this.#emit(row, o, need, jump, wild);
   }
 
@@ -325,9 +168,10 @@ class Generator {
     jump: { size: number; ahead: number } | undefined,
     wild: boolean,
   ): void {
-    if (this.openHere() & need) return;
+    if (this.seq.openHere() & need) return;
     let o = o0;
-    if (does16(row, o)) o = { ...o, imm: BigInt(1 + this.r.below(15)) };
+    if (row.form.does.startsWith("shiftDouble") && o.size === 16 && !row.operands.includes("CL"))
+      o = { ...o, imm: BigInt(1 + this.r.below(15)) };
     if (typeof o.rm !== "number" && o.rm.base === "rip") {
       // From the middle of the code's first page to the hot bytes; the offset of the case is added to both alike.
       const to = wild ? this.r.below(0x3000) : HOT + this.r.below(96);
@@ -338,30 +182,24 @@ class Generator {
     }
     const bytes = encode(row, o);
     if (bytes.length > 15) return;
-    const at = this.items.length;
+    const at = this.seq.items.length;
     if (jump) {
-      const to = this.#group + jump.ahead;
-      this.#place({ bytes, jump: { at: bytes.length - jump.size, size: jump.size, to } }, row);
-      this.effect(row, o);
-      this.#jumpTo(to);
+      const to = this.seq.group + jump.ahead;
+      this.seq.place({ bytes, jump: { at: bytes.length - jump.size, size: jump.size, to } }, row);
+      this.seq.effect(row, o);
+      this.seq.jumpTo(to);
     } else {
-      this.#place({ bytes }, row);
-      this.effect(row, o);
+      this.seq.place({ bytes }, row);
+      this.seq.effect(row, o);
     }
     if (at > 200) throw new Error("generate: a case grew without end");
   }
 
-  pointer(): bigint {
-    const r = this.r;
-    if (r.chance(4)) return RO + BigInt(r.below(64)) - 32n;
-    if (r.chance(3)) return DATA + BigInt(r.below(64)) - 32n;
-    return DATA + BigInt(HOT) + BigInt(r.below(112));
-  }
-
   #stringSetUp(): void {
-    this.setRegister(RSI, this.pointer());
-    this.setRegister(RDI, this.pointer());
-    const kind = this.r.below(10);
+    const r = this.r;
+    this.setRegister(RSI, pointer(r));
+    this.setRegister(RDI, pointer(r));
+    const kind = r.below(10);
     if (kind < 2) this.plain(STD, {});
     else if (kind < 4) this.plain(CLD, {});
   }
@@ -378,10 +216,10 @@ class Generator {
     const r = this.r;
     const reg = r.pick([RAX, RCX, RDX, 8, 9, 10]);
     const viaStack = row.mnemonic === "ret" || r.chance(40);
-    const to = this.#group + 1 + r.below(3);
+    const to = this.seq.group + 1 + r.below(3);
     const lea = encode(
       LEA,
-      this.operands(LEA, {
+      operands(r, LEA, {
         size: 64,
         reg,
         rm: { base: "rip", disp: 0 },
@@ -390,22 +228,22 @@ class Generator {
         padding: [],
       }),
     );
-    this.#place({ bytes: lea, jump: { at: lea.length - 4, size: 4, to } }, LEA);
+    this.seq.place({ bytes: lea, jump: { at: lea.length - 4, size: 4, to } }, LEA);
     if (viaStack) this.plain(PUSH, { reg });
-    const o = this.operands(row, {
+    const o = operands(r, row, {
       size: 64,
       rm: viaStack ? { base: RSP, disp: 0 } : reg,
       imm: BigInt(r.below(4) * 8),
       segment: 0,
       addr32: false,
     });
-    this.#place({ bytes: encode(row, o) }, row);
-    this.#jumpTo(to);
+    this.seq.place({ bytes: encode(row, o) }, row);
+    this.seq.jumpTo(to);
   }
 
   #iret(row: Row): void {
     const r = this.r;
-    const to = this.#group + 1 + r.below(2);
+    const to = this.seq.group + 1 + r.below(2);
     this.plain(PUSH_IMM, { imm: 0x2bn });
     this.plain(PUSH_IMM, { imm: STACK + 0x1000n + BigInt(r.below(16)) });
     if (r.chance(50)) this.plain(PUSHF, {});
@@ -413,7 +251,7 @@ class Generator {
     this.plain(PUSH_IMM, { imm: 0x33n });
     const lea = encode(
       LEA,
-      this.operands(LEA, {
+      operands(r, LEA, {
         size: 64,
         reg: RAX,
         rm: { base: "rip", disp: 0 },
@@ -422,16 +260,11 @@ class Generator {
         padding: [],
       }),
     );
-    this.#place({ bytes: lea, jump: { at: lea.length - 4, size: 4, to } }, LEA);
+    this.seq.place({ bytes: lea, jump: { at: lea.length - 4, size: 4, to } }, LEA);
     this.plain(PUSH, { reg: RAX });
     this.plain(MOV_REG, { reg: RAX, rm: RAX });
-    this.#place({ bytes: encode(row, this.operands(row, { padding: [] })) }, row);
+    this.seq.place({ bytes: encode(row, operands(r, row, { padding: [] })) }, row);
   }
-}
-
-/** Double shifts of 16 bits by more than 16 have no defined result. */
-function does16(row: Row, o: Operands): boolean {
-  return row.form.does.startsWith("shiftDouble") && o.size === 16;
 }
 
 const NATIVE = ROWS.filter((r) => notNative(r) === undefined);
@@ -448,41 +281,41 @@ export function generateCase(seed: number, must?: Row): Case {
   const end =
     must && ENDING.includes(must) ? must : !must && r.chance(6) ? r.pick(ENDING) : undefined;
   for (let i = 0; i < n; i++) {
-    g.begin();
+    g.seq.begin();
     if (must && must !== end) g.instruction(must);
     else if (!must) g.instruction(r.pick(ORDINARY));
   }
-  g.begin();
+  g.seq.begin();
   if (end) g.instruction(end);
-  g.finish();
+  g.seq.finish();
   const starts: number[] = [];
   let at = 0;
-  for (const it of g.items) {
+  for (const it of g.seq.items) {
     starts.push(at);
     at += it.bytes.length;
   }
   starts.push(at);
   const runsOff = r.chance(2);
   const code = new Uint8Array(at + (runsOff ? 0 : 1));
-  g.items.forEach((it, i) => {
+  g.seq.items.forEach((it, i) => {
     const start = starts[i] ?? 0;
     code.set(it.bytes, start);
     if (!it.jump) return;
-    const target = starts[g.startOf(it.jump.to)] ?? at;
+    const target = starts[g.seq.startOf(it.jump.to)] ?? at;
     const d = target - (start + it.bytes.length);
     for (let k = 0; k < it.jump.size; k++) code[start + it.jump.at + k] = (d >> (k * 8)) & 0xff;
   });
   if (!runsOff) code[at] = 0xcc;
   const size = Math.ceil(code.length / 8) * 8;
   let codeOff = 0x1000 - (r.chance(50) ? r.below(code.length + 8) : 0x200 + r.below(64));
-  if (runsOff || r.chance(1)) codeOff = 0x2000 - size - (runsOff ? 0 : 0);
+  if (runsOff || r.chance(1)) codeOff = 0x2000 - size;
   const body = runsOff ? shifted(code, size) : code;
   const skew = body.length - code.length;
-  const undefinedAt: (readonly [number, number])[] = g.marks.map(([i, f]) => [
+  const undefinedAt: (readonly [number, number])[] = g.seq.marks.map(([i, f]) => [
     (starts[i] ?? at) + skew,
     f,
   ]);
-  undefinedAt.push([at + skew + 1, undefinedAt.at(-1)?.[1] ?? 0], [-1, g.ever]);
+  undefinedAt.push([at + skew + 1, undefinedAt.at(-1)?.[1] ?? 0], [-1, g.seq.ever]);
   const regs = Array.from({ length: 16 }, () => edgy(r));
   for (const p of POINTERS)
     if (!r.chance(3))
@@ -494,7 +327,7 @@ export function generateCase(seed: number, must?: Row): Case {
   const hv = new DataView(hot.buffer);
   for (let i = 0; i < 16; i++) hv.setBigUint64(i * 8, edgy(r), true);
   const rflags = (BigInt(r.u32()) & (r.chance(90) ? 0x8d5n : FLAGS)) | 0x202n;
-  return { code: body, codeOff, regs, rflags, hot, rows: [...new Set(g.rows)], undefinedAt };
+  return { code: body, codeOff, regs, rflags, hot, rows: [...new Set(g.seq.rows)], undefinedAt };
 }
 
 /** Moves code to the end of its room, behind nops, so that it ends where the page ends. */
