@@ -30,12 +30,13 @@ const WINDOW = 5n;
 const ID_KIND = 1 << 16;
 
 /** Kernel labels that a run is watched at, besides the plan's own addresses. */
-const LABELS: Readonly<Partial<Record<EntryKind, string>>> = {
-  syscall: "do_syscall_64",
-  stop: "multi_cpu_stop",
-  resume: "multi_cpu_stop_exit",
-  gather: "checkpoint_stop",
-  leave: "checkpoint_leave",
+const LABELS: Readonly<Partial<Record<EntryKind, readonly string[]>>> = {
+  syscall: ["do_syscall_64"],
+  user: ["swapgs_restore_regs_and_return_to_usermode", "syscall_return_via_sysret"],
+  stop: ["multi_cpu_stop"],
+  resume: ["multi_cpu_stop_exit"],
+  gather: ["checkpoint_stop"],
+  leave: ["checkpoint_leave"],
 };
 
 function idOf(kind: EntryKind, index: number): number {
@@ -58,9 +59,10 @@ export function watchPlan(session: Session, plan: PatchPlan): readonly number[] 
     );
   }
   for (const kind of ENTRY_KINDS) {
-    const label = LABELS[kind];
-    const s = label === undefined ? undefined : findSymbol(session.image, label);
-    if (s) handles.push(session.watch({ kind: "entry", lo: s.va, id: idOf(kind, 0) }));
+    for (const label of LABELS[kind] ?? []) {
+      const s = findSymbol(session.image, label);
+      if (s) handles.push(session.watch({ kind: "entry", lo: s.va, id: idOf(kind, 0) }));
+    }
   }
   return handles;
 }
@@ -205,6 +207,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
       entries: events.records.flatMap((r) => entryOf(r) ?? []),
       bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
       tasks,
+      times: Array.from({ length: machine.nrVcpus }, (_, v) => Number(machine.reg(v, "time"))),
       isInside,
       commit,
       ending: isCrash ? [] : trueStacks(session),

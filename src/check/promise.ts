@@ -97,15 +97,15 @@ function entries(trace: Trace, commit: Commit): readonly Violation[] {
   return out;
 }
 
-/** A visit is what a task does from one entry of a system call to the next. */
+/** A visit is what a user task does from one entry from user mode to the next. */
 function visits(trace: Trace): readonly Violation[] {
   const out: Violation[] = [];
   const first = new Map<bigint, Entry>();
   const told = new Set<bigint>();
   for (const e of trace.entries) {
-    if (e.task === undefined) continue;
+    if (e.task?.kind !== "user") continue;
     const { lo } = e.task;
-    if (e.kind === "syscall") first.delete(lo);
+    if (e.kind === "syscall" || e.kind === "user") first.delete(lo);
     if (e.kind !== "old" && e.kind !== "new") continue;
     const before = first.get(lo);
     if (before === undefined) first.set(lo, e);
@@ -113,7 +113,7 @@ function visits(trace: Trace): readonly Violation[] {
       told.add(lo);
       const name = (x: Entry): string =>
         `the ${x.kind} ${trace.plan.functions[x.index]?.name ?? ""}`;
-      const message = `${who(e)} enters ${name(before)} and then ${name(e)} in one system call`;
+      const message = `${who(e)} enters ${name(before)} and then ${name(e)} in one visit`;
       out.push(violation(trace, e, who(e), message));
     }
   }

@@ -1,16 +1,16 @@
 // Latency and pause of a run, in one vCPU's instructions of virtual time. Definitions are in docs/checks.md.
 import type { Entry, Trace } from "./trace.ts";
 
-/** The longest stay between entries of two kinds, by the same key. */
+/** The longest stay between entries of two kinds, by the same key; one that has no end lasts until the trace's. */
 function longest(
-  entries: readonly Entry[],
+  trace: Trace,
   from: Entry["kind"],
   to: Entry["kind"],
   key: (e: Entry) => bigint | undefined,
 ): number {
   const since = new Map<bigint, number>();
   let most = 0;
-  for (const e of entries) {
+  for (const e of trace.entries) {
     if (e.kind !== from && e.kind !== to) continue;
     const k = key(e);
     if (k === undefined) continue;
@@ -21,7 +21,8 @@ function longest(
       since.delete(k);
     }
   }
-  return most;
+  const end = Math.max(...trace.times);
+  return Math.max(most, ...[...since.values()].map((start) => end - start));
 }
 
 /**
@@ -29,8 +30,8 @@ function longest(
  * at the checkpoint.
  */
 export function pauseInsns(trace: Trace): number {
-  const stopped = longest(trace.entries, "stop", "resume", (e) => BigInt(e.vcpu));
-  const gathered = longest(trace.entries, "gather", "leave", (e) =>
+  const stopped = longest(trace, "stop", "resume", (e) => BigInt(e.vcpu));
+  const gathered = longest(trace, "gather", "leave", (e) =>
     e.task?.runnable === true && e.task.kind === "user" ? e.task.lo : undefined,
   );
   return Math.max(stopped, gathered);

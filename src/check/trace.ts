@@ -20,7 +20,7 @@ export interface TraceTask {
  *
  * site     an instruction in the window of a patched function
  * old      the old function, behind its window; new: the new function
- * syscall  a system call begins
+ * syscall  a system call begins; user: a task goes back to user mode
  * stop     a CPU enters multi_cpu_stop; resume: it leaves
  * gather   a task comes to the checkpoint; leave: it goes on
  */
@@ -29,6 +29,7 @@ export const ENTRY_KINDS = [
   "old",
   "new",
   "syscall",
+  "user",
   "stop",
   "resume",
   "gather",
@@ -88,6 +89,8 @@ export interface Trace {
   readonly entries: readonly Entry[];
   readonly bugs: readonly GuestBug[];
   readonly tasks: readonly TraceTask[];
+  /** The vCPUs' virtual times at the end. */
+  readonly times: readonly number[];
   /** At the request some task was in an old patched function, by its true stack. */
   readonly isInside: boolean;
   readonly commit: Commit | undefined;

@@ -16,6 +16,8 @@ const Violation = v.object({
   repro: v.nullable(text),
 });
 
+const Frame = v.object({ ip: va, symbol: text });
+
 export const Run = v.array(
   v.object({
     scenario: text,
@@ -29,7 +31,7 @@ export const Run = v.array(
     tasks: count,
     switched: v.array(v.object({ task: text, how: text, insn: v.nullable(count) })),
     blockers: v.array(
-      v.object({ task: text, reason: text, symbol: v.nullable(text), stack: v.array(text) }),
+      v.object({ task: text, reason: text, symbol: v.nullable(text), stack: v.array(Frame) }),
     ),
   }),
 );
