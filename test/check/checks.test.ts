@@ -1,7 +1,14 @@
 // Every check fires on a planted violation, and only there: mechanisms with a bug put in, and a mechanism that does
 // nothing. What the checks say of the real mechanisms is in test/explore.
 import { beforeAll, describe, expect, it } from "vitest";
-import { judge, PROMISES, windowContents, type Entry, type Trace } from "../../src/check/index.ts";
+import {
+  judge,
+  pauseInsns,
+  PROMISES,
+  windowContents,
+  type Entry,
+  type Trace,
+} from "../../src/check/index.ts";
 import { runOne, type Prepared, type Run } from "../../src/explore/index.ts";
 import { MECHANISMS, type Mechanism } from "../../src/patch/index.ts";
 import { mechanism, prepared } from "../explore/prepared.ts";
@@ -106,6 +113,77 @@ describe("the checks of the workload", () => {
     const users = session.tasks().filter((t) => !t.isKthread && !t.isIdle);
     mutants.allTasks.splice(0, Infinity, ...users.map((t) => t.va));
     expect(checksOf(run(mutants.GATHERER_THAT_KEEPS))).toEqual(["progress"]);
+  });
+});
+
+describe("a visit", () => {
+  /** kpatch's trace with other entries of a user task: kind and instruction after the commit. */
+  function planted(...entries: readonly (readonly [Entry["kind"], number])[]): Trace {
+    const { trace } = run(mechanism("kpatch"));
+    const task = trace.tasks.find((t) => t.kind === "user");
+    const at = trace.commit?.insn ?? 0;
+    return {
+      ...trace,
+      entries: entries.map(([kind, after]) => ({
+        kind,
+        insn: at + after,
+        vcpu: 0,
+        time: at + after,
+        ip: trace.plan.functions[0]?.oldVa ?? 0n,
+        index: 0,
+        task,
+      })),
+    };
+  }
+  const messages = (t: Trace): readonly string[] => judge(t).violations.map((v) => v.message);
+
+  it("that enters both variants is found", () => {
+    const found = messages(planted(["syscall", -9], ["old", -5], ["new", 5]));
+    expect(found).toEqual([
+      expect.stringMatching(/enters the old xfer_queue and then the new xfer_queue in one visit$/),
+    ]);
+  });
+
+  it("ends at the return to user mode, and at the next system call", () => {
+    expect(messages(planted(["old", -5], ["user", 0], ["new", 5]))).toEqual([]);
+    expect(messages(planted(["old", -5], ["syscall", 0], ["new", 5]))).toEqual([]);
+  });
+
+  it("that enters a variant on the wrong side of the commit is found too", () => {
+    expect(messages(planted(["new", -1]))).toEqual([
+      expect.stringMatching(/enters the new xfer_queue before the commit$/),
+    ]);
+    expect(messages(planted(["old", 0]))).toEqual([
+      expect.stringMatching(/enters the old xfer_queue after the commit$/),
+    ]);
+  });
+});
+
+describe("the pause", () => {
+  it("is the longest stop of a CPU or stay of a runnable task, to the end if it has none", () => {
+    const { trace } = run(mutants.NOTHING);
+    const base: Entry = {
+      kind: "stop",
+      insn: 0,
+      vcpu: 0,
+      time: 100,
+      ip: 0n,
+      index: 0,
+      task: undefined,
+    };
+    const stop = (vcpu: number, from: number, to: number): readonly Entry[] => [
+      { ...base, vcpu, time: from },
+      { ...base, vcpu, time: to, kind: "resume" },
+    ];
+    const of = (entries: readonly Entry[]): number =>
+      pauseInsns({ ...trace, entries, times: [900, 950] });
+    expect(of([])).toBe(0);
+    expect(of([...stop(0, 100, 130), ...stop(1, 100, 150), ...stop(0, 200, 240)])).toBe(50);
+    const task = trace.tasks.find((t) => t.kind === "user");
+    if (task === undefined) throw new Error("no user task");
+    const stay: Entry = { ...base, kind: "gather", time: 300 };
+    expect(of([{ ...stay, task: { ...task, runnable: true } }])).toBe(650);
+    expect(of([{ ...stay, task: { ...task, runnable: false } }])).toBe(0);
   });
 });
 
