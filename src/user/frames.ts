@@ -1,0 +1,127 @@
+// The machine's RAM as page frames, and the page tables that the host keeps for the program: which page has which
+// frame, with which rights. It asks no questions about rights; space.ts does. SDM Vol. 3A, "4-Level Paging".
+import type { Machine } from "../machine/index.ts";
+import { PAGE, PROT_EXEC, PROT_WRITE } from "./linux.ts";
+
+const P = 1n;
+const RW = 2n;
+const US = 4n;
+const A = 0x20n;
+const D = 0x40n;
+const NX = 1n << 63n;
+const ZEROS = new Uint8Array(PAGE);
+
+/** RAM is used up. */
+export class OutOfMemory extends Error {
+  override name = "OutOfMemory";
+}
+
+export class PageTables {
+  readonly #machine: Machine;
+  readonly #root: number;
+  readonly #nrFrames: number;
+  #next: number;
+  readonly #freed: number[] = [];
+  /** Page number -> frame number. */
+  readonly #frames = new Map<number, number>();
+  /** Level (1 a page table, 2, 3) and index -> frame number of the table. */
+  readonly #tables: readonly Map<number, number>[] = [new Map(), new Map(), new Map(), new Map()];
+
+  /** `root` is the frame of the top-level table; frames from `first` on are free and zero. */
+  constructor(machine: Machine, root: number, first: number, nrFrames: number) {
+    this.#machine = machine;
+    this.#root = root;
+    this.#next = first;
+    this.#nrFrames = nrFrames;
+  }
+
+  /** The frame of a page, undefined when it has none. */
+  frameOf(page: number): number | undefined {
+    return this.#frames.get(page);
+  }
+
+  #allocate(): number {
+    const again = this.#freed.pop();
+    if (again !== undefined) {
+      this.#machine.writePhys(BigInt(again * PAGE), ZEROS);
+      return again;
+    }
+    if (this.#next >= this.#nrFrames) throw new OutOfMemory("all frames are in use");
+    return this.#next++;
+  }
+
+  #write(table: number, index: number, entry: bigint): void {
+    const b = new Uint8Array(8);
+    new DataView(b.buffer).setBigUint64(0, entry, true);
+    this.#machine.writePhys(BigInt(table * PAGE + index * 8), b);
+  }
+
+  /** The frame of the table of `level` (1 to 3) that covers a page. */
+  #table(page: number, level: number): number {
+    const index = Math.floor(page / 512 ** level);
+    const known = this.#tables[level]?.get(index);
+    if (known !== undefined) return known;
+    const parent = level === 3 ? this.#root : this.#table(page, level + 1);
+    const frame = this.#allocate();
+    this.#write(parent, index % 512, BigInt(frame * PAGE) | P | RW | US | A);
+    this.#tables[level]?.set(index, frame);
+    return frame;
+  }
+
+  #setEntry(page: number, frame: number, prot: number): void {
+    const rights =
+      prot === 0
+        ? 0n
+        : P | US | A | (prot & PROT_WRITE ? RW | D : 0n) | (prot & PROT_EXEC ? 0n : NX);
+    this.#write(this.#table(page, 1), page % 512, BigInt(frame * PAGE) | rights);
+  }
+
+  /** Gives a page a frame of zeros. Throws OutOfMemory. */
+  populate(page: number, prot: number): number {
+    this.#table(page, 1);
+    const frame = this.#allocate();
+    this.#frames.set(page, frame);
+    this.#setEntry(page, frame, prot);
+    return frame;
+  }
+
+  /** Changes the rights of a page. Answers whether it has a frame: then the TLB may know it. */
+  protect(page: number, prot: number): boolean {
+    const frame = this.#frames.get(page);
+    if (frame === undefined) return false;
+    this.#setEntry(page, frame, prot);
+    return true;
+  }
+
+  /** Takes a page's frame away. Answers whether it had one. */
+  drop(page: number): boolean {
+    const frame = this.#frames.get(page);
+    if (frame === undefined) return false;
+    this.#write(this.#table(page, 1), page % 512, 0n);
+    this.#frames.delete(page);
+    this.#freed.push(frame);
+    return true;
+  }
+
+  /** Moves a page's frame to another page, which has none. */
+  move(from: number, to: number, prot: number): void {
+    const frame = this.#frames.get(from);
+    if (frame === undefined) return;
+    this.#table(to, 1);
+    this.#write(this.#table(from, 1), from % 512, 0n);
+    this.#frames.delete(from);
+    this.#frames.set(to, frame);
+    this.#setEntry(to, frame, prot);
+  }
+
+  /** The pages of [start, end) that have frames. */
+  resident(start: number, end: number): readonly number[] {
+    const out: number[] = [];
+    if (end - start > this.#frames.size) {
+      for (const page of this.#frames.keys()) if (page >= start && page < end) out.push(page);
+      return out;
+    }
+    for (let page = start; page < end; page++) if (this.#frames.has(page)) out.push(page);
+    return out;
+  }
+}

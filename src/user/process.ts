@@ -1,0 +1,319 @@
+// A program running in ring 3 of a machine, with the host as its kernel: loading, the loop of runs, system calls and
+// traps, and the end. Long runs go on inside the machine; the host is entered for system calls, faults and every
+// million instructions. It knows no files and no clock; those come as values and callbacks.
+import { Machine, type GeneralRegister, REGISTERS } from "../machine/index.ts";
+import type { Arguments, Context, ProgramIo, SyscallResult } from "./context.ts";
+import { endOf, memoryOf, ProgramError, type Program } from "./elf.ts";
+import { OutOfMemory } from "./frames.ts";
+import { PAGE, PROT_READ, PROT_WRITE, SIGKILL, SI_KERNEL } from "./linux.ts";
+import { randomBytes } from "./random.ts";
+import { reportDeath } from "./report.ts";
+import { Signals, type Delivery, type Registers, type SignalInfo } from "./signals.ts";
+import { AddressSpace, STACK_SIZE, STACK_TOP } from "./space.ts";
+import { initialStack } from "./stack.ts";
+import { FREE, PML4, RETURN_INSNS, Supervisor, type Entry } from "./supervisor.ts";
+import { performSyscall } from "./syscalls.ts";
+import { signalOfTrap } from "./traps.ts";
+
+export interface ProcessConfig {
+  readonly core: WebAssembly.Module;
+  /** Memory of the machine in bytes; what the program gets is a little less. */
+  readonly ramBytes: number;
+  readonly program: Program;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  /** What /proc/self/exe points to. */
+  readonly exe: string;
+  readonly seed: number;
+  readonly io: ProgramIo;
+}
+
+export type ProcessEnd =
+  | { readonly kind: "exit"; readonly status: number }
+  | { readonly kind: "signal"; readonly signal: number; readonly report: string }
+  | { readonly kind: "budget"; readonly rip: bigint };
+
+export interface ProcessResult {
+  readonly end: ProcessEnd;
+  /** Instructions of the program that were retired. */
+  readonly insns: number;
+}
+
+/** What one run of the machine may take before the host has a look. */
+const CHUNK = 1_000_000;
+const PID = 1000;
+const UID = 1000;
+const SYSCALL_REGISTERS = ["rdi", "rsi", "rdx", "r10", "r8", "r9"] as const;
+
+export class UserProcess {
+  readonly machine: Machine;
+  readonly #program: Program;
+  readonly #io: ProgramIo;
+  readonly #space: AddressSpace;
+  readonly #signals: Signals;
+  readonly #supervisor: Supervisor;
+  readonly #context: Context;
+  /** Retired instructions that are not the program's, those of the way back from the present stub included. */
+  #stubs = 0;
+  #slept = 0n;
+  #end: ProcessEnd | undefined;
+
+  /** Loads the program. Throws ProgramError when it does not fit. */
+  constructor(config: ProcessConfig) {
+    const { program } = config;
+    this.#program = program;
+    this.#io = config.io;
+    this.machine = new Machine({
+      core: config.core,
+      ramBytes: config.ramBytes,
+      nrVcpus: 1,
+      stackAreas: [
+        { start: STACK_TOP - STACK_SIZE, end: STACK_TOP, size: STACK_SIZE, kind: "task" },
+      ],
+    });
+    const nrFrames = Math.floor(config.ramBytes / PAGE);
+    this.#space = new AddressSpace(this.machine, PML4 / PAGE, FREE / PAGE, nrFrames);
+    const needed = memoryOf(program);
+    const given = this.#space.limit * PAGE;
+    if (needed > BigInt(given)) {
+      throw new ProgramError(
+        `${program.name}: its segments take ${needed} bytes of memory, expected at most the ${given} given`,
+      );
+    }
+    this.#signals = new Signals(this.#space);
+    this.#supervisor = new Supervisor(this.machine);
+    const hwcap = this.#supervisor.features();
+    const random = randomBytes(config.seed);
+    this.#loadSegments();
+    const stack = initialStack(
+      {
+        program,
+        argv: config.argv,
+        env: config.env,
+        execfn: config.argv[0] ?? program.name,
+        random: random(16),
+        hwcap,
+        uid: BigInt(UID),
+      },
+      STACK_TOP,
+    );
+    this.#space.mapStack(PROT_READ | PROT_WRITE);
+    if (!this.#space.write(stack.rsp, stack.bytes)) throw this.#tooSmall();
+    const heap = endOf(program);
+    this.#context = this.#makeContext(random, config.exe, heap);
+    this.#stubs = this.machine.retired + RETURN_INSNS.iret;
+    for (const r of REGISTERS) this.machine.setReg(0, r, 0n);
+    this.#supervisor.leave({ rip: program.entry, rsp: stack.rsp, rflags: 0x202n });
+  }
+
+  #tooSmall(): ProgramError {
+    return new ProgramError(
+      `${this.#program.name}: ${this.machine.config.ramBytes} bytes of memory are not enough, expected room for its segments and stack`,
+    );
+  }
+
+  /** Maps the segments in their order, a later one over an earlier one's pages, as the kernel's elf_load(). */
+  #loadSegments(): void {
+    const { file, segments } = this.#program;
+    try {
+      for (const s of segments) {
+        const skew = Number(s.va & 0xfffn);
+        const start = s.va - BigInt(skew);
+        const end = (s.va + s.memSize + 0xfffn) & ~0xfffn;
+        const fileEnd = (s.va + BigInt(s.fileSize) + 0xfffn) & ~0xfffn;
+        if (s.fileSize > 0) {
+          this.#mapPart(start, fileEnd - start, s.prot, false);
+          const from = s.offset - skew;
+          const bytes = file.slice(from, from + Number(fileEnd - start));
+          if (s.memSize > BigInt(s.fileSize)) bytes.fill(0, skew + s.fileSize);
+          this.#space.load(start, bytes);
+        }
+        const bss = s.fileSize > 0 ? fileEnd : start;
+        if (end > bss) this.#mapPart(bss, end - bss, s.prot, true);
+      }
+    } catch (e) {
+      throw e instanceof OutOfMemory ? this.#tooSmall() : e;
+    }
+  }
+
+  #mapPart(va: bigint, bytes: bigint, prot: number, anonymous: boolean): void {
+    if (!this.#space.map(va, bytes, { prot, anonymous })) throw this.#tooSmall();
+  }
+
+  #makeContext(random: Context["random"], exe: string, heap: bigint): Context {
+    return {
+      space: this.#space,
+      signals: this.#signals,
+      io: this.#io,
+      random,
+      exe,
+      pid: PID,
+      uid: UID,
+      heap: { start: heap, end: heap },
+      open: new Set([0, 1, 2]),
+      now: () => BigInt(this.insns) + this.#slept,
+      sleep: (ns) => {
+        this.#slept += ns;
+      },
+      rsp: () => this.machine.reg(0, "rsp"),
+      registers: () => this.#syscallRegisters(),
+      base: (which) => this.machine.reg(0, which),
+      setBase: (which, va) => this.machine.setReg(0, which, va),
+    };
+  }
+
+  /** Instructions of the program that were retired. */
+  get insns(): number {
+    return this.machine.retired - this.#stubs;
+  }
+
+  /**
+   * Runs until the program ends.
+   *
+   * maxInsns  the budget in instructions of the program
+   */
+  run(maxInsns = Number.MAX_SAFE_INTEGER): ProcessResult {
+    const m = this.machine;
+    while (this.#end === undefined) {
+      const left = maxInsns - this.insns;
+      // A system call that was begun is finished: its instruction was the last one of the budget.
+      if (left <= 0 && m.reg(0, "cpl") === 3n) {
+        this.#end = { kind: "budget", rip: m.reg(0, "rip") };
+        break;
+      }
+      const r = m.run(0, Math.max(1, Math.min(left, CHUNK)));
+      if (r.exit === "vmcall") this.#enter();
+      else if (r.exit !== "none") throw new Error(`the machine stopped: ${r.exit}`);
+    }
+    return { end: this.#end, insns: this.insns };
+  }
+
+  #enter(): void {
+    this.#stubs++;
+    const e = this.#supervisor.entry();
+    if (e.kind === "syscall") this.#syscall();
+    else this.#trap(e);
+  }
+
+  #syscall(): void {
+    const m = this.machine;
+    const nr = m.reg(0, "rax");
+    const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = SYSCALL_REGISTERS.map((r) =>
+      m.reg(0, r),
+    );
+    const args: Arguments = [a, b, c, d, e, f];
+    const result: SyscallResult = performSyscall(this.#context, nr, args);
+    if (typeof result === "object" && result.kind === "exit") {
+      this.#end = { kind: "exit", status: result.status };
+      return;
+    }
+    if (typeof result === "object" && result.kind === "killed") {
+      this.#die(result.info, this.#syscallRegisters());
+      return;
+    }
+    if (typeof result !== "object") m.setReg(0, "rax", BigInt(result));
+    const first = this.#signals.next();
+    if (typeof result !== "object" && first === undefined) {
+      this.#stubs += RETURN_INSNS.syscall;
+      return;
+    }
+    const registers = typeof result === "object" ? result.registers : this.#syscallRegisters();
+    const last = this.#handle(first, registers);
+    if (last !== undefined) this.#goOn(last, true);
+  }
+
+  #syscallRegisters(): Registers {
+    const m = this.machine;
+    return {
+      general: REGISTERS.map((r) => m.reg(0, r)),
+      rip: m.reg(0, "rcx"),
+      rflags: m.reg(0, "r11"),
+    };
+  }
+
+  /** Delivers `first` and whatever else is pending. Undefined when that was the end. */
+  #handle(first: SignalInfo | undefined, registers: Registers): Registers | undefined {
+    let now = registers;
+    for (let info = first; info !== undefined; info = this.#signals.next()) {
+      const next = this.#after(this.#signals.deliver(info, now), now, info);
+      if (next === undefined) return undefined;
+      now = next;
+    }
+    return now;
+  }
+
+  #after(d: Delivery, registers: Registers, info: SignalInfo): Registers | undefined {
+    this.#io.trace?.(
+      `--- signal ${info.signal} code ${info.code}${info.addr === undefined ? "" : ` addr 0x${info.addr.toString(16)}`}: ${d.kind}`,
+    );
+    if (d.kind === "killed") {
+      this.#die(d.info, registers);
+      return undefined;
+    }
+    return d.kind === "handler" ? d.registers : registers;
+  }
+
+  /** Returns to user mode with these registers. */
+  #goOn(r: Registers, fromSyscall: boolean): void {
+    const m = this.machine;
+    REGISTERS.forEach((name: GeneralRegister, i) => {
+      if (name !== "rsp") m.setReg(0, name, r.general[i] ?? 0n);
+    });
+    const canonical = BigInt.asUintN(64, BigInt.asIntN(48, r.rip)) === r.rip;
+    if (!canonical) {
+      // IRETQ would fault; the kernel makes a SIGSEGV of it.
+      const segv: SignalInfo = { signal: 11, code: SI_KERNEL };
+      const next = this.#after(this.#signals.force(segv, r), r, segv);
+      if (next !== undefined) this.#goOn(next, fromSyscall);
+      return;
+    }
+    const state = { rip: r.rip, rsp: r.general[4] ?? 0n, rflags: (r.rflags & 0x50dd5n) | 0x202n };
+    if (fromSyscall) {
+      this.#supervisor.leave(state);
+      this.#stubs += RETURN_INSNS.iret;
+    } else {
+      this.#supervisor.setFrame(state);
+      this.#stubs += RETURN_INSNS.trap;
+    }
+  }
+
+  #trap(e: Extract<Entry, { kind: "trap" }>): void {
+    const m = this.machine;
+    if (!e.user) {
+      // The single-step trap of a syscall instruction comes behind it, in the stub, where TF is clear.
+      if (e.vector !== 1)
+        throw new Error(`vector ${e.vector} at 0x${e.state.rip.toString(16)} in the stubs`);
+      this.#stubs += RETURN_INSNS.trap;
+      return;
+    }
+    const cr2 = m.reg(0, "cr2");
+    const access = e.code & 16 ? "exec" : e.code & 2 ? "write" : "read";
+    const memory = e.vector === 14 ? this.#space.fault(cr2, access) : undefined;
+    if (memory === "mapped") {
+      this.#stubs += RETURN_INSNS.trap;
+      return;
+    }
+    const general = REGISTERS.map((r) => (r === "rsp" ? e.state.rsp : m.reg(0, r)));
+    const registers: Registers = { general, rip: e.state.rip, rflags: e.state.rflags };
+    if (memory === "oom") {
+      this.#die({ signal: SIGKILL, code: SI_KERNEL, addr: cr2 }, registers);
+      return;
+    }
+    const info = signalOfTrap(e.vector, e.code, e.state.rip, cr2, memory);
+    const forced = this.#after(this.#signals.force(info, registers), registers, info);
+    const last = forced === undefined ? undefined : this.#handle(this.#signals.next(), forced);
+    if (last !== undefined) this.#goOn(last, false);
+  }
+
+  #die(info: SignalInfo, registers: Registers): void {
+    const report = reportDeath({
+      machine: this.machine,
+      program: this.#program,
+      read: (va, n) => this.#space.read(va, n),
+      frames: this.#signals.frames,
+      info,
+      registers,
+    });
+    this.#end = { kind: "signal", signal: info.signal, report };
+  }
+}

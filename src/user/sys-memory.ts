@@ -1,0 +1,140 @@
+// System calls about memory: brk, mmap and what goes with it. Only anonymous memory exists; mapping a file is ENODEV.
+// The checks and their order are those of the kernel's mm/mmap.c, mprotect.c and mremap.c.
+import type { Context, Syscall, SyscallResult } from "./context.ts";
+import { int } from "./context.ts";
+import {
+  EBADF,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  ENODEV,
+  ENOMEM,
+  EPERM,
+  MADV_DONTNEED,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_NORESERVE,
+  MAP_SHARED_VALIDATE,
+  MAP_TYPE,
+  MMAP_MIN_ADDR,
+  MREMAP_FIXED,
+  MREMAP_MAYMOVE,
+  PROT_READ,
+  PROT_WRITE,
+  TASK_SIZE,
+} from "./linux.ts";
+
+const up = (v: bigint): bigint => (v + 0xfffn) & ~0xfffn;
+const aligned = (v: bigint): boolean => (v & 0xfffn) === 0n;
+
+function brk(c: Context, to: bigint): bigint {
+  const { heap } = c;
+  if (to < heap.start || to >= TASK_SIZE) return heap.end;
+  const [old, next] = [up(heap.end), up(to)];
+  if (next > old) {
+    if (!c.space.isFree(old, next - old)) return heap.end;
+    if (!c.space.map(old, next - old, { prot: PROT_READ | PROT_WRITE })) return heap.end;
+  } else if (next < old) c.space.unmap(next, old - next);
+  heap.end = to;
+  return to;
+}
+
+function mmap(
+  c: Context,
+  [addr, length, protection, flagWord, fd]: Parameters<Syscall["run"]>[1],
+): SyscallResult {
+  const flags = int(flagWord);
+  const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
+  if (length === 0n) return -EINVAL;
+  if (length > TASK_SIZE) return -ENOMEM;
+  const bytes = up(length);
+  if ((flags & MAP_ANONYMOUS) === 0) return c.open.has(int(fd)) ? -ENODEV : -EBADF;
+  const type = flags & MAP_TYPE;
+  if (type < 1 || type >= MAP_SHARED_VALIDATE) return -EINVAL;
+  let va = addr;
+  if (fixed) {
+    if (!aligned(addr)) return -EINVAL;
+    if (addr + bytes > TASK_SIZE) return -ENOMEM;
+    if (addr < MMAP_MIN_ADDR) return -EPERM;
+    if ((flags & MAP_FIXED) === 0 && !c.space.isFree(addr, bytes)) return -EEXIST;
+  } else {
+    va = addr & ~0xfffn;
+    if (va === 0n || !c.space.isFree(va, bytes)) {
+      const gap = c.space.findGap(bytes);
+      if (gap === undefined) return -ENOMEM;
+      va = gap;
+    }
+  }
+  const prot = int(protection) & 7;
+  const noReserve = (flags & MAP_NORESERVE) !== 0;
+  return c.space.map(va, bytes, { prot, noReserve }) ? va : -ENOMEM;
+}
+
+function munmap(c: Context, va: bigint, length: bigint): number {
+  if (!aligned(va) || length === 0n || va >= TASK_SIZE || length > TASK_SIZE - va) return -EINVAL;
+  c.space.unmap(va, up(length));
+  return 0;
+}
+
+function mprotect(c: Context, va: bigint, length: bigint, prot: number): number {
+  if (!aligned(va) || (prot & ~7) !== 0) return -EINVAL;
+  if (length === 0n) return 0;
+  if (va >= TASK_SIZE || length > TASK_SIZE - va) return -ENOMEM;
+  return c.space.protect(va, up(length), prot) === "ok" ? 0 : -ENOMEM;
+}
+
+function mremap(
+  c: Context,
+  [va, oldLength, newLength, flagWord, target]: Parameters<Syscall["run"]>[1],
+): SyscallResult {
+  const flags = int(flagWord);
+  const fixed = (flags & MREMAP_FIXED) !== 0;
+  if ((flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)) !== 0 || !aligned(va)) return -EINVAL;
+  if (fixed && ((flags & MREMAP_MAYMOVE) === 0 || !aligned(target))) return -EINVAL;
+  if (newLength === 0n || oldLength === 0n || newLength > TASK_SIZE || oldLength > TASK_SIZE)
+    return -EINVAL;
+  const [from, to] = [up(oldLength), up(newLength)];
+  if (c.space.rangeOf(va, from) === undefined) return -EFAULT;
+  if (!fixed) {
+    if (to <= from) {
+      if (to < from) c.space.unmap(va + to, from - to);
+      return va;
+    }
+    if (c.space.isFree(va + from, to - from))
+      return c.space.extend(va + from, va + to) ? va : -ENOMEM;
+    if ((flags & MREMAP_MAYMOVE) === 0) return -ENOMEM;
+  }
+  let at = target;
+  if (fixed) {
+    if (target < MMAP_MIN_ADDR || target + to > TASK_SIZE) return -EINVAL;
+    if (target < va + from && va < target + to) return -EINVAL;
+    c.space.unmap(target, to);
+  } else {
+    const gap = c.space.findGap(to);
+    if (gap === undefined) return -ENOMEM;
+    at = gap;
+  }
+  let kept = from;
+  if (to < from) {
+    c.space.unmap(va + to, from - to);
+    kept = to;
+  }
+  return c.space.move(va, kept, at, to) ? at : -ENOMEM;
+}
+
+function madvise(c: Context, va: bigint, length: bigint, advice: number): number {
+  if (!aligned(va)) return -EINVAL;
+  if (length > TASK_SIZE || va > TASK_SIZE - length) return -ENOMEM;
+  if (advice === MADV_DONTNEED) c.space.discard(va, up(length));
+  return 0;
+}
+
+export const MEMORY_CALLS: Readonly<Record<number, Syscall>> = {
+  9: { name: "mmap", shown: 6, run: mmap },
+  10: { name: "mprotect", shown: 3, run: (c, a) => mprotect(c, a[0], a[1], int(a[2])) },
+  11: { name: "munmap", shown: 2, run: (c, a) => munmap(c, a[0], a[1]) },
+  12: { name: "brk", shown: 1, run: (c, a) => brk(c, a[0]) },
+  25: { name: "mremap", shown: 5, run: mremap },
+  28: { name: "madvise", shown: 3, run: (c, a) => madvise(c, a[0], a[1], int(a[2])) },
+};
