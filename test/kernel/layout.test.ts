@@ -58,9 +58,9 @@ describe("the image's tables", () => {
     );
   });
 
-  test("frames are declared for a new task's first return and for an emulated call", () => {
+  test("frames are declared for a new task's first return, an emulated call and the #BP entry's copy", () => {
     const where = declaredFrames(image).map((f) => symbolAt(image, f.va)?.name);
-    expect(where.sort()).toEqual(["copy_thread", "poke_int3_handler"]);
+    expect(where.sort()).toEqual(["asm_exc_int3", "copy_thread", "poke_int3_handler"]);
   });
 
   test("every fentry site is the first instruction of a function, a call of __fentry__", () => {
