@@ -148,7 +148,7 @@ describe("a stack of frames", () => {
   });
 });
 
-test("any bytes at all end the walk, within the stack, and are hardly ever reliable", () => {
+test("any bytes at all end the walk, within the stack, with its end reached or a reason", () => {
   const word = fc.oneof(
     fc.constantFrom(0n, 1n, -1n, 8n),
     fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn }),
