@@ -14,7 +14,7 @@ for (const mechanism of await mechanismsNamed(process.argv[3])) {
   process.stdout.write(
     report
       .sweepText(s)
-      .replace(/\n(?=.)/g, "; ")
+      .replace(/\n\s*(?=.)/g, "; ")
       .trim() + `; ${ms.toFixed(1)} ms/point\n`,
   );
   if (s.first !== null) process.stdout.write(s.first.repro ?? "");

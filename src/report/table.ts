@@ -27,7 +27,8 @@ function why(r: RunReport): string {
   const [v] = r.violations;
   if (v !== undefined) {
     const more = r.violations.length > 1 ? ` (and ${r.violations.length - 1} more)` : "";
-    return `${v.check}: ${v.message}${more}`;
+    // A guest's own report says what it is.
+    return `${v.check === "bug" ? "" : `${v.check}: `}${v.message}${more}`;
   }
   const [b] = r.blockers;
   if (b === undefined) return r.reason;
