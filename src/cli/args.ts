@@ -4,6 +4,8 @@ import type { ArgsDef } from "citty";
 import { unknown, UsageError } from "./errors.ts";
 
 const MAX = Number.MAX_SAFE_INTEGER;
+/** The last instruction that a run may be asked to go to. */
+export const MAX_INSN = 1_000_000_000;
 
 /** Options of every command. */
 export const COMMON = {

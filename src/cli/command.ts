@@ -8,6 +8,8 @@ import type { Door } from "./output.ts";
 export interface Command {
   readonly help: () => Promise<string>;
   readonly run: (words: readonly string[]) => Promise<number>;
+  /** The words that are the command's, where those of another program follow them. */
+  readonly own?: (words: readonly string[]) => readonly string[];
 }
 
 /** Makes a command that speaks through the door. */

@@ -29,6 +29,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "a repro again, to the same instruction",
     load: async () => (await import("./replay.ts")).replayCommand,
   },
+  exec: {
+    summary: "a static Linux program in user mode of the machine",
+    load: async () => (await import("./exec.ts")).execCommand,
+  },
   list: {
     summary: "names of the scenarios, mechanisms and unwinders",
     load: async () => (await import("./list.ts")).listCommand,
@@ -70,13 +74,15 @@ async function dispatch(words: readonly string[], streams: Streams): Promise<num
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (entry === undefined) throw unknown("command", name, Object.keys(COMMANDS));
   const make = await entry.load();
-  if (rest.includes("--help") || rest.includes("-h")) {
-    const text = await make(makeDoor(streams, undefined)).help();
+  const bare = make(makeDoor(streams, undefined));
+  const own = bare.own?.(rest) ?? rest;
+  if (own.includes("--help") || own.includes("-h")) {
+    const text = await bare.help();
     const plain = streams.stdout.isTTY === true ? text : stripVTControlCharacters(text);
     streams.stdout.write(`${plain}\n`);
     return EXIT.consistent;
   }
-  const door = makeDoor(streams, outputOf(rest));
+  const door = makeDoor(streams, outputOf(own));
   try {
     return await make(door).run(rest);
   } finally {
@@ -103,6 +109,7 @@ const FOR_THE_USER = new Set([
   "AsmError",
   "LinkError",
   "PatchError",
+  "ProgramError",
 ]);
 
 /** One line for the user; undefined for a bug of ours. */

@@ -1,12 +1,15 @@
 // Where a command's words go: results to standard output or a file, progress to a terminal's last line, and the wish to
 // stop that Ctrl-C leaves. Pipelines get none of this; they are asked for the next piece or not.
 import { stripVTControlCharacters } from "node:util";
+import { writeDescriptor } from "./descriptors.ts";
 import { causeOf, checkOutput, writeOutput } from "./files.ts";
 
 /** What a command may do to the world. */
 export interface Door {
   /** Prints a result: text with its final newline. */
   print(text: string): void;
+  /** Writes bytes as they are, at once: how many, or a negative Linux error number. */
+  raw(fd: 1 | 2, bytes: Uint8Array): number;
   /** Shows how far the work is, on a terminal only. */
   progress(text: string): void;
   /** Gives signals a chance to arrive, then says whether to stop. */
@@ -19,8 +22,15 @@ export interface Door {
 
 /** The streams that a door speaks to; `process` has them. */
 export interface Streams {
-  readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean };
-  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
+  readonly stdout: Stream;
+  readonly stderr: Stream;
+}
+
+export interface Stream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  /** The descriptor, where there is one behind it. */
+  readonly fd?: number;
 }
 
 /** JSON as every command prints it. */
@@ -47,6 +57,13 @@ export function makeDoor(streams: Streams, output: string | undefined): Door {
       const out = plain ? text : stripVTControlCharacters(text);
       if (output === undefined) streams.stdout.write(out);
       else writeOutput(output, out);
+    },
+    raw(fd, bytes) {
+      clear();
+      const stream = fd === 1 ? streams.stdout : streams.stderr;
+      if (stream.fd !== undefined) return writeDescriptor(stream.fd, bytes);
+      stream.write(new TextDecoder().decode(bytes));
+      return bytes.length;
     },
     progress(text) {
       if (streams.stderr.isTTY !== true) return;

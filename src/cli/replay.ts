@@ -3,7 +3,7 @@
 import type { ReproMismatch } from "../explore/index.ts";
 import { parseRepro, prepare, replay, replayTo } from "../explore/index.ts";
 import { mismatchText, momentText, replayText } from "../report/index.ts";
-import { COMMON, whole } from "./args.ts";
+import { COMMON, MAX_INSN, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, unknown, UsageError } from "./errors.ts";
@@ -27,7 +27,7 @@ const ARGS = {
 export const replayCommand = (door: Door): Command =>
   command("replay", "A repro again, to the same instruction", ARGS, async ({ args }) => {
     const [, file = "", at] = /^(.*?)(?:@([^@/]*))?$/.exec(args.file) ?? [];
-    const until = whole("insn", at);
+    const until = whole("insn", at, 0, MAX_INSN);
     const parsed = parseRepro(readInput(file));
     if (!parsed.ok) throw new UsageError(`${file}:${parsed.line}: ${parsed.reason}`);
     const { repro } = parsed;

@@ -4,7 +4,7 @@ import { prepare, runExplained } from "../explore/index.ts";
 import type { Mechanism } from "../patch/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
 import { runTable, storyText } from "../report/index.ts";
-import { chosen, RUN_LIKE, runNumbers, whole } from "./args.ts";
+import { chosen, MAX_INSN, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./errors.ts";
@@ -31,7 +31,7 @@ export const runCommand = (door: Door): Command =>
   command("run", "One patch under load", ARGS, async ({ args }) => {
     const numbers = runNumbers(args);
     const mechanisms = mechanismsNamed(args.mechanism);
-    const asked = whole("at", args.at);
+    const asked = whole("at", args.at, 0, MAX_INSN);
     if (args.repro !== undefined) checkOutput(args.repro);
     const built = await buildNamed(args.scenario, { ...numbers, patch: args.patch });
     const prepared = prepare(built, coreModule());

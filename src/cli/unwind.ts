@@ -4,7 +4,7 @@ import Table from "cli-table3";
 import { scoreUnwinders, showStacks } from "../check/index.ts";
 import type { StackRun, TaskStacks, UnwindScore } from "../check/index.ts";
 import { UNWINDERS } from "../unwind/index.ts";
-import { chosen, RUN_LIKE, runNumbers, whole } from "./args.ts";
+import { chosen, MAX_INSN, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./errors.ts";
@@ -26,7 +26,7 @@ export const unwindCommand = (door: Door): Command =>
   command("unwind", "Stacks by every unwinder against the truth", ARGS, async ({ args }) => {
     const numbers = runNumbers(args);
     const unwinders = chosen("unwinder", args.unwinder, UNWINDER_NAMES).map((n) => UNWINDERS[n]);
-    const at = whole("at", args.at) ?? 0;
+    const at = whole("at", args.at, 0, MAX_INSN) ?? 0;
     const insns = whole("insns", args.insns, 1) ?? 20_000;
     const built = await buildNamed(args.scenario, numbers);
     const { vcpus } = built.scenario;

@@ -1,0 +1,99 @@
+// Bytes to and from open descriptors, at once and whole, for a program that runs with ours: its output must not wait in
+// a queue when it dies. Errors come back as Linux's numbers, negative, as the program's system call returns them.
+import { closeSync, openSync, readFileSync, readSync, realpathSync, writeSync } from "node:fs";
+import { UsageError } from "./errors.ts";
+import { causeOf } from "./files.ts";
+
+const ERRNO: Readonly<Record<string, number>> = {
+  EIO: 5,
+  EBADF: 9,
+  EFBIG: 27,
+  ENOSPC: 28,
+  EPIPE: 32,
+};
+const EIO = 5;
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+
+function codeOf(e: unknown): string {
+  return e instanceof Error && "code" in e ? String(e.code) : "";
+}
+
+/** Tries until the descriptor is ready. */
+function ready<T>(work: () => T): T {
+  for (;;) {
+    try {
+      return work();
+    } catch (e) {
+      if (codeOf(e) !== "EAGAIN") throw e;
+      Atomics.wait(PAUSE, 0, 0, 1);
+    }
+  }
+}
+
+/** Writes all bytes; answers their number, or a negative error number. */
+export function writeDescriptor(fd: number, bytes: Uint8Array): number {
+  let done = 0;
+  try {
+    while (done < bytes.length) done += ready(() => writeSync(fd, bytes, done));
+    return done;
+  } catch (e) {
+    return done > 0 ? done : -(ERRNO[codeOf(e)] ?? EIO);
+  }
+}
+
+/** Reads what is there, at most n bytes; none at the end. */
+export function readDescriptor(fd: number, n: number): Uint8Array {
+  const b = new Uint8Array(n);
+  try {
+    return b.subarray(
+      0,
+      ready(() => readSync(fd, b)),
+    );
+  } catch {
+    return b.subarray(0, 0);
+  }
+}
+
+/** The bytes of a file that the user named, and its real path. */
+export function readProgramFile(path: string): {
+  readonly bytes: Uint8Array;
+  readonly real: string;
+} {
+  try {
+    return { bytes: readFileSync(path), real: realpathSync(path) };
+  } catch (e) {
+    throw new UsageError(`${path}: ${causeOf(e)}, expected a program that can be read`);
+  }
+}
+
+/** A file that lines are added to as they come. */
+export interface LineFile {
+  add(line: string): void;
+  close(): void;
+}
+
+const ENOUGH = 1 << 16;
+
+export function openLines(path: string): LineFile {
+  let fd: number;
+  try {
+    fd = path === "-" ? 2 : openSync(path, "w");
+  } catch (e) {
+    throw new UsageError(`${path}: ${causeOf(e)}, expected a file that can be written`);
+  }
+  let waiting = "";
+  const flush = (): void => {
+    writeDescriptor(fd, new TextEncoder().encode(waiting));
+    waiting = "";
+  };
+  return {
+    add(line) {
+      waiting += `${line}\n`;
+      if (fd === 2 || waiting.length > ENOUGH) flush();
+    },
+    close() {
+      flush();
+      if (fd !== 2) closeSync(fd);
+    },
+  };
+}
