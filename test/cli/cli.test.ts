@@ -119,6 +119,14 @@ describe("run and start", () => {
     expect(r.out).toMatch(/^all as claimed$/m);
   });
 
+  it("prints what the README shows", async () => {
+    const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
+    const [, shown = ""] = /\$ npm start\n([^`]*)```/.exec(readme) ?? [];
+    const lines = new Set((await quiesce("start")).out.split("\n"));
+    expect(shown.split("\n").filter((line) => !lines.has(line))).toEqual([]);
+    expect(shown).toContain("all as claimed");
+  });
+
   it("takes a scenario's folder by its path", async () => {
     const folder = join(import.meta.dirname, "../../kernels/default");
     const r = await quiesce("run", folder, "--mechanism", "naive", "--json");
