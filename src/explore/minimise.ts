@@ -1,6 +1,7 @@
-// Shrinks a schedule under which a check fails to one that still makes it fail: slices are dropped and merged by delta
-// debugging (Zeller and Hildebrandt, 2002, ddmin), in a bounded number of runs. What the slices leave open is decided
-// by a tail without chance: whoever is furthest behind, for a fixed number of units.
+// Shrinks a schedule under which a check fails to one that still makes it fail, in a bounded number of runs. First no
+// slices at all are tried, under several fixed quanta; then stretches of slices are merged into one for each vCPU, which
+// keeps how far each has come; then slices are dropped by delta debugging (Zeller and Hildebrandt, 2002, ddmin). What the
+// slices leave open is decided by a tail without chance: whoever is furthest behind, for a fixed quantum.
 import type { CheckName, Violation } from "../check/index.ts";
 import { DEFAULT_SLICE, type Schedule, type Slice } from "../machine/index.ts";
 import type { Mechanism } from "../patch/index.ts";
@@ -8,19 +9,24 @@ import type { Prepared } from "./prepare.ts";
 import { firstOf, formatRepro, type Repro } from "./repro.ts";
 import { runOne, type ReportViolation, type Run, type RunSpec } from "./run.ts";
 
-/** Runs that a minimisation may take. */
-const MOST_RUNS = 160;
+/** Runs that each of the three passes may take. */
+const MOST_QUANTA = 48;
+const MOST_MERGES = 80;
+const MOST_DROPS = 80;
+/** From one quantum to the next that is tried; it shares no factor with the longest. */
+const QUANTUM_STEP = 3;
 /** How far behind the violation a shorter schedule may have it. */
 const SLACK_INSNS = 20_000;
 /** Checks that are decided when they happen; the others need the run's end. */
 const IMMEDIATE: readonly CheckName[] = ["half-written", "freed-text", "promise", "bug"];
 
-function tailOf(slices: readonly Slice[]): Schedule {
-  return { seed: 0, min: DEFAULT_SLICE.max, max: DEFAULT_SLICE.max, slices };
+/** Slices, then whoever is furthest behind for `quantum` units. */
+function fixed(slices: readonly Slice[], quantum: number): Schedule {
+  return { seed: 0, min: quantum, max: quantum, slices };
 }
 
 /** Neighbours of the same vCPU as one slice. */
-function merged(slices: readonly Slice[]): readonly Slice[] {
+function joined(slices: readonly Slice[]): readonly Slice[] {
   const out: Slice[] = [];
   for (const s of slices) {
     const last = out.at(-1);
@@ -31,39 +37,66 @@ function merged(slices: readonly Slice[]): readonly Slice[] {
   return out;
 }
 
+/** One slice for each vCPU, with all of its units, in the order in which they first came. */
+function merged(slices: readonly Slice[]): readonly Slice[] {
+  const units = new Map<number, number>();
+  for (const s of slices) units.set(s.vcpu, (units.get(s.vcpu) ?? 0) + s.units);
+  return [...units].map(([vcpu, n]) => ({ vcpu, units: n }));
+}
+
 interface Shrunk {
-  readonly slices: readonly Slice[];
+  readonly schedule: Schedule;
   readonly violation: Violation;
 }
 
-/** ddmin over the slices; `fails` answers the violation that a list of slices leads to. */
-function shrink(start: Shrunk, fails: (slices: readonly Slice[]) => Violation | undefined): Shrunk {
+type Fails = (schedule: Schedule) => Violation | undefined;
+
+/**
+ * Replaces stretches of slices by something shorter, ever smaller stretches, as long as it still fails. `most` bounds
+ * the runs.
+ */
+function shorten(
+  start: Shrunk,
+  fails: Fails,
+  most: number,
+  shorter: (stretch: readonly Slice[]) => readonly Slice[],
+): Shrunk {
   let best = start;
-  let left = MOST_RUNS;
-  const take = (slices: readonly Slice[]): boolean => {
-    if (left-- <= 0) return false;
-    const violation = fails(slices);
-    if (violation === undefined) return false;
-    best = { slices, violation };
-    return true;
-  };
-  if (take([])) return best;
-  take(merged(best.slices));
-  for (let parts = 2; best.slices.length > 1 && left > 0;) {
-    const size = Math.ceil(best.slices.length / parts);
-    let isSmaller = false;
-    for (let at = 0; at < best.slices.length && left > 0; at += size) {
-      const { slices } = best;
-      const rest = merged([...slices.slice(0, at), ...slices.slice(at + size)]);
-      if (!take(rest)) continue;
-      isSmaller = true;
-      break;
+  let left = most;
+  for (let parts = 1; left > 0;) {
+    const { slices } = best.schedule;
+    const size = Math.ceil(slices.length / parts);
+    let isShorter = false;
+    for (let at = 0; at < slices.length && left > 0 && !isShorter; at += size) {
+      const stretch = slices.slice(at, at + size);
+      const next = joined([
+        ...slices.slice(0, at),
+        ...shorter(stretch),
+        ...slices.slice(at + size),
+      ]);
+      if (next.length >= slices.length) continue;
+      left--;
+      const schedule = { ...best.schedule, slices: next };
+      const violation = fails(schedule);
+      if (violation === undefined) continue;
+      best = { schedule, violation };
+      isShorter = true;
     }
-    if (isSmaller) parts = Math.max(2, parts - 1);
+    if (isShorter) parts = Math.max(1, parts - 1);
     else if (size <= 1) break;
-    else parts = Math.min(best.slices.length, parts * 2);
+    else parts = Math.min(slices.length, parts * 2);
   }
   return best;
+}
+
+function shrink(start: Shrunk, fails: Fails): Shrunk {
+  for (let i = 0; i < MOST_QUANTA; i++) {
+    const schedule = fixed([], DEFAULT_SLICE.max - i * QUANTUM_STEP);
+    const violation = fails(schedule);
+    if (violation !== undefined) return { schedule, violation };
+  }
+  const few = shorten(start, fails, MOST_MERGES, merged);
+  return shorten(few, fails, MOST_DROPS, () => []);
 }
 
 /**
@@ -86,14 +119,13 @@ export function minimise(
     ? runOne(p, mechanism, { ...spec, ...short, story: false }).slices
     : run.slices;
   const limit = isImmediate ? { until: violation.insn + SLACK_INSNS } : {};
-  const fails = (slices: readonly Slice[]): Violation | undefined => {
-    const schedule = tailOf(slices);
+  const fails: Fails = (schedule) => {
     const { verdict } = runOne(p, mechanism, { seed: 0, at: spec.at, schedule, ...limit });
     return firstOf(verdict.violations, check);
   };
-  const again = fails(all);
-  if (again?.insn !== violation.insn) return undefined;
-  const best = shrink({ slices: all, violation }, fails);
+  const whole = fixed(all, DEFAULT_SLICE.max);
+  if (fails(whole)?.insn !== violation.insn) return undefined;
+  const best = shrink({ schedule: whole, violation }, fails);
   const { scenario, image } = p.built;
   return {
     scenario: scenario.name,
@@ -103,7 +135,7 @@ export function minimise(
     mechanism: mechanism.name,
     vcpus: p.session.machine.nrVcpus,
     at: spec.at,
-    schedule: tailOf(best.slices),
+    schedule: best.schedule,
     check,
     insn: best.violation.insn,
   };

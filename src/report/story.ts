@@ -59,9 +59,9 @@ export function storyText(
   if (repro !== undefined) {
     const parsed = parseRepro(repro.text);
     if (parsed.ok) {
-      const n = parsed.repro.schedule.slices.length;
-      const matters = n === 0 ? "does not matter" : `comes down to ${n} slices`;
-      out.push(`  the schedule ${matters}\n`);
+      const { slices, max } = parsed.repro.schedule;
+      const first = slices.length === 0 ? "" : `${slices.length} slices, then `;
+      out.push(`  the schedule comes down to: ${first}each vCPU in turn for ${max} units\n`);
     }
     out.push(`  again: npx quiesce replay ${repro.file}\n`);
   }

@@ -102,6 +102,21 @@ describe("a repro", () => {
     expect(replay(p, NAIVE_THAT_NAPS, small)).toMatchObject({ ok: true, reproduced: true });
   });
 
+  it("of a race comes down to a handful of slices", () => {
+    // A task meets the entry between two of naive's bytes.
+    const naive = mechanism("naive");
+    let found: { readonly seed: number; readonly at: number } | undefined;
+    for (let i = 0; i < 400 && found === undefined; i++) {
+      const next = { seed: i + 1, at: (i * 7919) % 40_000 };
+      const { violations } = runOne(p, naive, next).report;
+      if (violations.some((v) => v.check === "half-written")) found = next;
+    }
+    if (found === undefined) throw new Error("no race within 400 runs");
+    const small = minimise(p, naive, found, "half-written");
+    expect(small?.schedule.slices.length).toBeLessThan(10);
+    expect(small && replay(p, naive, small)).toMatchObject({ reproduced: true });
+  });
+
   it("is the same after it was written and read", () => {
     const small = minimise(p, mechanism("naive"), { seed: 2, at: 40 }, "bug");
     if (small === undefined) throw new Error("nothing to minimise");
