@@ -1,7 +1,7 @@
-// Shrinks a schedule under which a check fails to one that still makes it fail, in a bounded number of runs. First no
-// slices at all are tried, under several fixed quanta; then stretches of slices are merged into one for each vCPU, which
-// keeps how far each has come; then slices are dropped by delta debugging (Zeller and Hildebrandt, 2002, ddmin). What the
-// slices leave open is decided by a tail without chance: whoever is furthest behind, for a fixed quantum.
+// Shrinks a schedule under which a check fails to one under which it still fails at the same instruction, in a bounded
+// number of runs. First stretches of slices are merged into one for each vCPU, which keeps how far each has come; then
+// slices are dropped by delta debugging (Zeller and Hildebrandt, 2002, ddmin). What the slices leave open is decided by a
+// tail without chance: whoever is furthest behind, for a fixed quantum.
 import type { CheckName, Violation } from "../check/index.ts";
 import { DEFAULT_SLICE, type Schedule, type Slice } from "../machine/index.ts";
 import type { Mechanism } from "../patch/index.ts";
@@ -9,14 +9,9 @@ import type { Prepared } from "./prepare.ts";
 import { firstOf, formatRepro, type Repro } from "./repro.ts";
 import { runOne, type ReportViolation, type Run, type RunSpec } from "./run.ts";
 
-/** Runs that each of the three passes may take. */
-const MOST_QUANTA = 48;
-const MOST_MERGES = 80;
+/** Runs that each of the two passes may take. */
+const MOST_MERGES = 120;
 const MOST_DROPS = 80;
-/** From one quantum to the next that is tried; it shares no factor with the longest. */
-const QUANTUM_STEP = 3;
-/** How far behind the violation a shorter schedule may have it. */
-const SLACK_INSNS = 20_000;
 /** Checks that are decided when they happen; the others need the run's end. */
 const IMMEDIATE: readonly CheckName[] = ["half-written", "freed-text", "promise", "bug"];
 
@@ -90,11 +85,6 @@ function shorten(
 }
 
 function shrink(start: Shrunk, fails: Fails): Shrunk {
-  for (let i = 0; i < MOST_QUANTA; i++) {
-    const schedule = fixed([], DEFAULT_SLICE.max - i * QUANTUM_STEP);
-    const violation = fails(schedule);
-    if (violation !== undefined) return { schedule, violation };
-  }
   const few = shorten(start, fails, MOST_MERGES, merged);
   return shorten(few, fails, MOST_DROPS, () => []);
 }
@@ -118,13 +108,15 @@ export function minimise(
   const all = isImmediate
     ? runOne(p, mechanism, { ...spec, ...short, story: false }).slices
     : run.slices;
-  const limit = isImmediate ? { until: violation.insn + SLACK_INSNS } : {};
+  // A watched instruction is seen when it is about to execute: one more than its number has to be let go.
+  const limit = isImmediate ? { until: violation.insn + 1 } : {};
   const fails: Fails = (schedule) => {
     const { verdict } = runOne(p, mechanism, { seed: 0, at: spec.at, schedule, ...limit });
-    return firstOf(verdict.violations, check);
+    const v = firstOf(verdict.violations, check);
+    return v?.insn === violation.insn && v.ip === violation.ip ? v : undefined;
   };
   const whole = fixed(all, DEFAULT_SLICE.max);
-  if (fails(whole)?.insn !== violation.insn) return undefined;
+  if (fails(whole) === undefined) return undefined;
   const best = shrink({ schedule: whole, violation }, fails);
   const { scenario, image } = p.built;
   return {
