@@ -9,3 +9,4 @@ export {
   type UopCall,
 } from "./pack.ts";
 export { dispatchText } from "./dispatch.ts";
+export { isaMarkdown } from "./document.ts";
