@@ -1,6 +1,7 @@
 // The patch call: the one guest instruction at which the patching side, outside of the guest, and the toy kernel meet.
 // A mechanism is a generator of steps; each execution of the instruction performs one of them, in that task, on that
 // vCPU, with its interrupt flag and its locks. This file is the vocabulary; who executes it is src/patch.
+// DIFFERS: the instruction is VMCALL and goes to the host; there is no VMX otherwise.
 import type { Image } from "../link/index.ts";
 import type { Read } from "./image.ts";
 
