@@ -246,6 +246,13 @@ function globalSymbols(
   return out;
 }
 
+/** "file:line: " of the statement that made the byte at an offset of a section; the object's name where that is unknown. */
+function sourceOf(p: Placed, offset: number): string {
+  const section = p.obj.sections.indexOf(p.section);
+  const entry = p.obj.lines.findLast((l) => l.section === section && l.offset <= offset);
+  return entry === undefined ? `${p.obj.name}: ` : `${entry.file}:${entry.line}: `;
+}
+
 function makeSegment(
   r: PlacedRegion,
   globals: ReadonlyMap<string, GlobalSymbol>,
@@ -272,7 +279,8 @@ function makeSegment(
       if (s === undefined) throw new LinkError(`${where}: relocation names symbol ${reloc.symbol}`);
       const va = resolve(s, p.obj, globals, places, against);
       if (va === undefined) {
-        throw new LinkError(`${where}+0x${reloc.offset.toString(16)}: undefined symbol ${s.name}`);
+        const at = `${sourceOf(p, reloc.offset)}${p.section.name}+0x${reloc.offset.toString(16)}`;
+        throw new LinkError(`${at}: undefined symbol ${s.name}`);
       }
       relocate(own, p.va, reloc, va, s.name, where);
     }

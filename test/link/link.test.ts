@@ -185,7 +185,7 @@ describe("the linker refuses", () => {
     [
       "an undefined symbol",
       [`${start}call nowhere`],
-      /^0\.S: \.text\+0x2: undefined symbol nowhere$/,
+      /^0\.S:3: \.text\+0x2: undefined symbol nowhere$/,
     ],
     ["a symbol defined twice", [start, start], /^start is defined in 0\.S and again in 1\.S$/],
     ["no entry", ["nop"], /^entry symbol start is undefined$/],
@@ -253,7 +253,7 @@ helper:	ret
       /there is room for 64/,
     );
     expect(() => linkModule(obj("call gone", "p.S"), image, room)).toThrow(
-      /p\.S: .*undefined symbol gone/,
+      /p\.S:1: .*undefined symbol gone/,
     );
   });
 });
