@@ -168,9 +168,9 @@ export class UserProcess {
   }
 
   /**
-   * Runs until the program ends.
+   * Runs until the program ends, or goes on after a budget that ended.
    *
-   * maxInsns  the budget in instructions of the program
+   * maxInsns  the budget in instructions of the program since its start
    */
   run(maxInsns = Number.MAX_SAFE_INTEGER): ProcessResult {
     const m = this.machine;
@@ -178,8 +178,7 @@ export class UserProcess {
       const left = maxInsns - this.insns;
       // A system call that was begun is finished: its instruction was the last one of the budget.
       if (left <= 0 && m.reg(0, "cpl") === 3n) {
-        this.#end = { kind: "budget", rip: m.reg(0, "rip") };
-        break;
+        return { end: { kind: "budget", rip: m.reg(0, "rip") }, insns: this.insns };
       }
       const r = m.run(0, Math.max(1, Math.min(left, CHUNK)));
       if (r.exit === "vmcall") this.#enter();

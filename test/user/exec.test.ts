@@ -1,0 +1,68 @@
+// Programs run by exec against the same programs run natively: recorded results with checked-in builds everywhere, and
+// fresh builds where gcc is.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { CASES, compileAll, execute, FOLDER, nameOf, native, storedProgram } from "./cases.ts";
+
+const RECORDED: Readonly<Record<string, unknown>> = JSON.parse(
+  readFileSync(join(FOLDER, "native.json"), "utf8"),
+);
+
+describe("a program does what it was seen to do natively", () => {
+  it.each(CASES.map((c) => [nameOf(c), c] as const))("%s", (name, c) => {
+    const { out, exit } = execute(storedProgram(c.program), c.program, { args: c.args });
+    expect({ out, exit }).toEqual(RECORDED[name]);
+  });
+});
+
+const built = compileAll();
+describe("a program that this machine compiled does what this machine does", () => {
+  afterAll(() => built?.close());
+  const why = built === undefined ? " (skipped: no gcc on Linux x86-64)" : "";
+  it.skipIf(built === undefined).each(CASES.map((c) => [nameOf(c), c] as const))(
+    `%s${why}`,
+    (_, c) => {
+      if (built === undefined) return;
+      const bytes = readFileSync(join(built.folder, c.program));
+      const { out, exit } = execute(bytes, c.program, { args: c.args });
+      expect({ out, exit }).toEqual(native(built.folder, c));
+    },
+  );
+});
+
+describe("a run", () => {
+  const bytes = storedProgram("signals");
+
+  it("counts the program's instructions however it is cut", () => {
+    const whole = execute(bytes, "signals", { maxInsns: 20_000 });
+    expect(whole.result).toMatchObject({ insns: 20_000, end: { kind: "budget" } });
+    const pieces = execute(bytes, "signals", { maxInsns: 1 });
+    for (let n = 2; n <= 20_000; n += n < 6000 ? 1 : 997) pieces.process.run(n);
+    pieces.process.run(20_000);
+    expect(pieces.process.insns).toBe(20_000);
+    expect(pieces.process.run(50_000_000)).toEqual(whole.process.run(50_000_000));
+  });
+
+  it("is the same every time", () => {
+    const runs = [1, 2].map(() => {
+      const lines: string[] = [];
+      const r = execute(bytes, "signals", { trace: (l) => lines.push(l) });
+      return { out: r.out, insns: r.result.insns, lines };
+    });
+    expect(runs[0]).toEqual(runs[1]);
+    expect(runs[0]?.lines.length).toBeGreaterThan(50);
+  });
+
+  it("reports a death with the true call stack", () => {
+    const { result } = execute(storedProgram("ends"), "ends", { args: ["0"] });
+    const report = result.end.kind === "signal" ? result.end.report : "";
+    expect(report).toMatch(/^ends: killed by SIGSEGV: nothing is mapped at 0x0\n/);
+    const stack = report.slice(report.indexOf("call stack:\n") + 12);
+    const names = stack
+      .trimEnd()
+      .split("\n")
+      .map((l) => l.trim().replace(/\+.*/, ""));
+    expect(names).toEqual(["leaf", "middle", "main", "start", "_start"]);
+  });
+});
