@@ -110,6 +110,7 @@ const FOR_THE_USER = new Set([
   "LinkError",
   "PatchError",
   "ProgramError",
+  "BudgetError",
 ]);
 
 /** One line for the user; undefined for a bug of ours. */
@@ -138,7 +139,7 @@ export async function run(words: readonly string[], streams: Streams): Promise<n
         ? `error: internal: ${bug}, expected no error; QUIESCE_DEBUG=1 shows where\n`
         : `error: ${line}\n`,
     );
-    return EXIT.usage;
+    return e instanceof Error && e.name === "BudgetError" ? EXIT.budget : EXIT.usage;
   }
 }
 

@@ -3,12 +3,12 @@
 import type { ReproMismatch } from "../explore/index.ts";
 import { parseRepro, prepare, replay, replayTo } from "../explore/index.ts";
 import { mismatchText, momentText, replayText } from "../report/index.ts";
-import { COMMON, MAX_INSN, whole } from "./args.ts";
+import { chosen, COMMON, MAX_INSN, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, unknown, UsageError } from "./errors.ts";
 import { buildNamed, coreModule, readInput } from "./files.ts";
-import { MECHANISM_NAMES } from "./names.ts";
+import { MECHANISM_NAMES, UNWINDER_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
 import { json } from "./output.ts";
 import { mechanismsNamed } from "./run.ts";
@@ -43,7 +43,8 @@ export const replayCommand = (door: Door): Command =>
       tasks,
       patch: args.patch,
     });
-    const prepared = prepare(built, coreModule());
+    const [unwinder] = chosen(`${file}: unwinder`, repro.unwinder, UNWINDER_NAMES);
+    const prepared = prepare(built, coreModule(), unwinder === undefined ? {} : { unwinder });
     if (until !== undefined) {
       const moment = replayTo(prepared, mechanism, repro, until);
       if (!moment.ok) throw mismatch(file, moment);

@@ -1,15 +1,15 @@
 // `quiesce run`: one patch under load, by one mechanism or by several, each from the same ready mark under the same seed.
-import type { Run } from "../explore/index.ts";
+import type { Run, RunReport } from "../explore/index.ts";
 import { prepare, runExplained } from "../explore/index.ts";
-import type { Mechanism } from "../patch/index.ts";
+import type { Mechanism, UnwinderName } from "../patch/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
-import { runTable, storyText } from "../report/index.ts";
+import { runTable, storyText, traceLines } from "../report/index.ts";
 import { chosen, MAX_INSN, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
-import { EXIT } from "./errors.ts";
+import { EXIT, unknown } from "./errors.ts";
 import { buildNamed, checkOutput, coreModule, writeOutput } from "./files.ts";
-import { MECHANISM_NAMES } from "./names.ts";
+import { MECHANISM_NAMES, UNWINDER_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
 import { json } from "./output.ts";
 
@@ -24,6 +24,12 @@ const ARGS = {
   },
   patch: { type: "string", valueHint: "FILE", description: "another patch, a .S file" },
   repro: { type: "string", valueHint: "FILE", description: "write the first violation's repro" },
+  unwinder: { type: "string", valueHint: "U", description: "whose rows a mechanism walks by (fp)" },
+  trace: {
+    type: "string",
+    valueHint: "FILE",
+    description: "write what happened, a JSON line each",
+  },
   log: { type: "boolean", description: "what the mechanisms said, line by line" },
 } as const;
 
@@ -32,9 +38,11 @@ export const runCommand = (door: Door): Command =>
     const numbers = runNumbers(args);
     const mechanisms = mechanismsNamed(args.mechanism);
     const asked = whole("at", args.at, 0, MAX_INSN);
+    const unwinder = args.unwinder === undefined ? "fp" : oneUnwinder(args.unwinder);
     if (args.repro !== undefined) checkOutput(args.repro);
+    if (args.trace !== undefined) checkOutput(args.trace);
     const built = await buildNamed(args.scenario, { ...numbers, patch: args.patch });
-    const prepared = prepare(built, coreModule());
+    const prepared = prepare(built, coreModule(), { unwinder });
     const at = asked ?? built.scenario.requestAt;
     const runs: Run[] = [];
     for (const mechanism of mechanisms) {
@@ -46,6 +54,8 @@ export const runCommand = (door: Door): Command =>
     const first = runs.find((r) => r.report.violations.length > 0);
     const repro = first?.report.violations[0]?.repro ?? undefined;
     if (args.repro !== undefined && repro !== undefined) writeOutput(args.repro, repro);
+    if (args.trace !== undefined)
+      writeOutput(args.trace, runs.map((r) => traceLines(r.trace)).join(""));
     const text = (): string =>
       [
         runTable(reports),
@@ -53,9 +63,21 @@ export const runCommand = (door: Door): Command =>
         ...(first === undefined ? [] : ["\n", violationText(first, args.repro)]),
       ].join("");
     door.print(args.json === true ? json(reports) : text());
-    if (first !== undefined) return EXIT.violated;
-    return runs.length < mechanisms.length ? EXIT.budget : EXIT.consistent;
+    return runs.length < mechanisms.length ? EXIT.budget : exitOf(reports);
   });
+
+/** A run that only did not end within its budget is exit 3; what is wrong in any other way is a violation. */
+export function exitOf(reports: readonly RunReport[]): number {
+  const failed = reports.flatMap((r) => r.violations).map((v) => v.check);
+  if (failed.some((c) => c !== "progress")) return EXIT.violated;
+  return failed.length > 0 ? EXIT.budget : EXIT.consistent;
+}
+
+function oneUnwinder(name: string): UnwinderName {
+  const [unwinder] = UNWINDER_NAMES.filter((n) => n === name);
+  if (unwinder === undefined) throw unknown("unwinder", name, UNWINDER_NAMES);
+  return unwinder;
+}
 
 function logText({ report, trace }: Run): string {
   const lines = trace.logs.map((l) => `  ${l.insn}: ${l.text}\n`);

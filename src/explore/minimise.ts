@@ -125,6 +125,7 @@ export function minimise(
     image: image.hash,
     patch: p.plan.module.hash,
     mechanism: mechanism.name,
+    unwinder: p.request.unwinder,
     vcpus: p.session.machine.nrVcpus,
     at: spec.at,
     schedule: best.schedule,

@@ -2,7 +2,14 @@
 // results that an unpatched run has, and the watches that the checks need. Everything later starts from the snapshot.
 import { readResults, watchPlan } from "../check/index.ts";
 import { seededSchedule } from "../machine/index.ts";
-import { planPatch, Session, type PatchPlan, type SessionSnapshot } from "../patch/index.ts";
+import {
+  planPatch,
+  Session,
+  type PatchPlan,
+  type Request,
+  type SessionSnapshot,
+  type UnwinderName,
+} from "../patch/index.ts";
 import { ScenarioError, type BuiltScenario } from "../scenario/index.ts";
 
 /** Instructions within which a scenario must come to its ready mark. */
@@ -22,20 +29,31 @@ export interface Prepared {
   readonly session: Session;
   readonly ready: SessionSnapshot;
   readonly readyAt: number;
+  /** What a mechanism is told. */
+  readonly request: Request;
   /** The kernel's text before anything is patched. */
   readonly pristine: Uint8Array;
   readonly baseline: Baseline;
 }
 
+/** The guest went on for its whole budget: where, how many instructions, what was expected of it. */
+export class BudgetError extends Error {
+  override name = "BudgetError";
+  constructor(scenario: string, insns: number, expected: string) {
+    super(`${scenario}: still going after ${insns} instructions, expected ${expected}`);
+  }
+}
+
 /**
  * Boots a scenario to its ready mark and runs it once without a patch.
  *
- * throws  ScenarioError: no patch, never ready, not done within the budget; PatchError: the patch does not fit
+ * throws  ScenarioError: no patch, a guest that fails; BudgetError: never ready, or not done, within the budget;
+ *         PatchError: the patch does not fit
  */
 export function prepare(
   built: BuiltScenario,
   core: WebAssembly.Module,
-  options: { readonly nrVcpus?: number } = {},
+  options: { readonly nrVcpus?: number; readonly unwinder?: UnwinderName } = {},
 ): Prepared {
   const { scenario, image, patch } = built;
   if (patch === undefined) throw new ScenarioError(`${scenario.name}: no patch, expected one`);
@@ -51,6 +69,7 @@ export function prepare(
   const booted = session.run(READY_BUDGET, stops);
   if (booted !== "ready") {
     const said = session.events().bugs[0]?.message ?? booted;
+    if (booted === "insns") throw new BudgetError(scenario.name, READY_BUDGET, "the ready mark");
     throw new ScenarioError(`${scenario.name}: ${said}, expected the ready mark`);
   }
   const ready = session.snapshot();
@@ -58,6 +77,7 @@ export function prepare(
   const pristine = session.text();
   session.reschedule(seededSchedule(BOOT_SEED));
   const ended = session.run(readyAt + scenario.budgetInsns, new Set(["done", "bug"]));
+  if (ended === "insns") throw new BudgetError(scenario.name, scenario.budgetInsns, "an end");
   if (ended !== "done") {
     const said = session.events().bugs[0]?.message ?? ended;
     throw new ScenarioError(
@@ -70,5 +90,6 @@ export function prepare(
   };
   session.restore(ready);
   watchPlan(session, plan);
-  return { built, plan, session, ready, readyAt, pristine, baseline };
+  const request: Request = { image, plan, hz: scenario.hz, unwinder: options.unwinder ?? "fp" };
+  return { built, plan, session, ready, readyAt, pristine, baseline, request };
 }

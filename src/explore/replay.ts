@@ -9,7 +9,7 @@ import { runOne, showMoment, type Run, type RunSpec } from "./run.ts";
 /** What a repro says of what it is for, and what it was given. */
 export interface ReproMismatch {
   readonly ok: false;
-  readonly reason: "scenario" | "image" | "patch" | "mechanism" | "vcpus";
+  readonly reason: "scenario" | "image" | "patch" | "mechanism" | "unwinder" | "vcpus";
   readonly expected: string;
   readonly found: string;
 }
@@ -38,6 +38,7 @@ function mismatch(p: Prepared, mechanism: Mechanism, r: Repro): ReproMismatch | 
     ["image", r.image, p.built.image.hash],
     ["patch", r.patch, p.plan.module.hash],
     ["mechanism", r.mechanism, mechanism.name],
+    ["unwinder", r.unwinder, p.request.unwinder],
     ["vcpus", String(r.vcpus), String(p.session.machine.nrVcpus)],
   ] as const;
   for (const [reason, expected, found] of pairs) {

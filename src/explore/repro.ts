@@ -14,6 +14,8 @@ export interface Repro {
   readonly image: string;
   readonly patch: string;
   readonly mechanism: string;
+  /** Whose rows the mechanism walked by. */
+  readonly unwinder: string;
   readonly vcpus: number;
   readonly at: number;
   readonly schedule: Schedule;
@@ -61,6 +63,7 @@ export function formatRepro(r: Repro): string {
     `image ${r.image}`,
     `patch ${r.patch}`,
     `mechanism ${r.mechanism}`,
+    `unwinder ${r.unwinder}`,
     `vcpus ${r.vcpus}`,
     `at ${r.at}`,
     `check ${r.check}`,
@@ -73,7 +76,7 @@ export function formatRepro(r: Repro): string {
 }
 
 const NUMBERS = ["tasks", "vcpus", "at", "insn", "seed"] as const;
-const WORDS = ["scenario", "image", "patch", "mechanism"] as const;
+const WORDS = ["scenario", "image", "patch", "mechanism", "unwinder"] as const;
 
 function isCheck(word: string): word is CheckName {
   return CHECKS.some((c) => c === word);
@@ -126,8 +129,8 @@ export function parseRepro(text: string): ReproText {
       return bad(end, `${key} '${words[key] ?? ""}', expected a number`);
     numbers[key] = n;
   }
-  const { scenario, image, patch, mechanism, check = "", tail = "" } = words;
-  if (!scenario || !image || !patch || !mechanism) {
+  const { scenario, image, patch, mechanism, unwinder, check = "", tail = "" } = words;
+  if (!scenario || !image || !patch || !mechanism || !unwinder) {
     const missing = WORDS.find((w) => !words[w]);
     return bad(end, `${missing ?? "a word"} is missing`);
   }
@@ -139,7 +142,7 @@ export function parseRepro(text: string): ReproText {
   const schedule = { seed, min, max, slices };
   return {
     ok: true,
-    repro: { scenario, tasks, image, patch, mechanism, vcpus, at, schedule, check, insn },
+    repro: { scenario, tasks, image, patch, mechanism, unwinder, vcpus, at, schedule, check, insn },
   };
 }
 

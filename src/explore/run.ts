@@ -140,7 +140,7 @@ export function runOne(p: Prepared, mechanism: Mechanism, spec: RunSpec): Run {
     expected: p.baseline.results,
     pristine: p.pristine,
   });
-  session.request(() => mechanism.apply({ image, plan, hz: scenario.hz }));
+  session.request(() => mechanism.apply(p.request));
   // A request that comes late has as long as one that comes at once.
   const limit = Math.min(spec.until ?? Infinity, spec.at + scenario.budgetInsns);
   const trace = observed.finish(finish(p, limit));
@@ -170,10 +170,10 @@ function tellOf(
 
 /** Leaves the session as it was `until` instructions after the ready mark of a run. */
 export function showMoment(p: Prepared, mechanism: Mechanism, spec: RunSpec, until: number): void {
-  const { session, plan, built } = p;
+  const { session } = p;
   approach(p, { ...spec, until });
   if (until < spec.at) return;
-  session.request(() => mechanism.apply({ image: built.image, plan, hz: built.scenario.hz }));
+  session.request(() => mechanism.apply(p.request));
   session.run(p.readyAt + until);
 }
 

@@ -9,6 +9,7 @@ export const MECHANISMS: Readonly<Record<string, Mechanism>> = { naive, kpatch, 
 
 export { Agent, type AgentLog, type AgentState, type AgentWrite } from "./agent.ts";
 export { KPATCH_ATTEMPTS, KPATCH_RETRY_S } from "./kpatch.ts";
+export type { UnwinderName } from "../unwind/index.ts";
 export {
   outcome,
   type Blocker,

@@ -23,6 +23,7 @@ import {
   stackTraceSaveTskReliable,
   UNWINDERS,
   walkMemory,
+  type UnwinderName,
 } from "../unwind/index.ts";
 import {
   outcome,
@@ -60,9 +61,19 @@ interface Checked {
   readonly tasks: readonly Switched[];
 }
 
-function checkTask(g: GuestView, plan: PatchPlan, task: Task): Blocker | number {
+function checkTask(
+  g: GuestView,
+  plan: PatchPlan,
+  unwinder: UnwinderName,
+  task: Task,
+): Blocker | number {
   const memory = walkMemory(g.read, g.image, [plan.module]);
-  const trace = stackTraceSaveTskReliable(UNWINDERS.fp, memory, task, KPATCH_MAX_STACK_ENTRIES);
+  const trace = stackTraceSaveTskReliable(
+    UNWINDERS[unwinder],
+    memory,
+    task,
+    KPATCH_MAX_STACK_ENTRIES,
+  );
   const stack = trace.frames.map((f) => f.ip);
   const hit = stack
     .map((ip) => plan.functions.find((f) => ip >= f.oldVa && ip < f.oldVa + BigInt(f.oldSize)))
@@ -80,13 +91,14 @@ function checkTask(g: GuestView, plan: PatchPlan, task: Task): Blocker | number 
   }
   if (!trace.reliable) {
     const e = trace.error;
-    return blocker(`unreliable stack (${e?.reason ?? "incomplete"})`, e?.symbol);
+    const symbol = e === undefined || e.ip === 0n ? undefined : e.symbol;
+    return blocker(`unreliable stack (${e?.reason ?? "incomplete"})`, symbol);
   }
   return stack.length;
 }
 
 /** kpatch_verify_activeness_safety(): every thread, with the machine stopped. */
-function verifyActivenessSafety(g: GuestView, plan: PatchPlan): Checked {
+function verifyActivenessSafety(g: GuestView, plan: PatchPlan, unwinder: UnwinderName): Checked {
   const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
   const blockers: Blocker[] = [];
   let frames = 0;
@@ -94,7 +106,7 @@ function verifyActivenessSafety(g: GuestView, plan: PatchPlan): Checked {
   for (const task of readTasks(g.read, g.image)) {
     if (stoppers.has(task.va)) continue;
     tasks.push({ task: task.comm, pid: task.pid, how: "stack check" });
-    const r = checkTask(g, plan, task);
+    const r = checkTask(g, plan, unwinder, task);
     if (typeof r === "number") frames += r;
     else {
       frames += r.stack.length;
@@ -104,9 +116,9 @@ function verifyActivenessSafety(g: GuestView, plan: PatchPlan): Checked {
   return { blockers, frames, tasks };
 }
 
-function* commit(image: Image, plan: PatchPlan): Program<Checked> {
+function* commit({ image, plan, unwinder }: Request): Program<Checked> {
   const checked = yield* look("stop_machine", (g) => {
-    const value = verifyActivenessSafety(g, plan);
+    const value = verifyActivenessSafety(g, plan, unwinder);
     return {
       value,
       cost: value.tasks.length * WALK_COST_PER_TASK + value.frames * WALK_COST_PER_FRAME,
@@ -125,7 +137,8 @@ function* commit(image: Image, plan: PatchPlan): Program<Checked> {
   return checked;
 }
 
-function* apply({ image, plan, hz }: Request): Program<Outcome> {
+function* apply(request: Request): Program<Outcome> {
+  const { image, plan, hz } = request;
   const unhookable = plan.functions.filter((f) => f.site === undefined);
   if (unhookable.length > 0) {
     return outcome(
@@ -143,7 +156,7 @@ function* apply({ image, plan, hz }: Request): Program<Outcome> {
   let blockers: readonly Blocker[] = [];
   for (let attempt = 1; attempt <= KPATCH_ATTEMPTS; attempt++) {
     yield* textPokeBp(image, hooks);
-    const checked = yield* stopMachine(commit(image, plan));
+    const checked = yield* stopMachine(commit(request));
     blockers = checked.blockers;
     if (blockers.length === 0) {
       yield* log("kpatch: loaded patch module");

@@ -2,6 +2,7 @@
 // (who executes a step, what it costs) is session.ts; what the outcome is worth is for src/check to say.
 import type { Image } from "../link/index.ts";
 import type { Program } from "../kernel/index.ts";
+import type { UnwinderName } from "../unwind/index.ts";
 import type { PatchPlan } from "./plan.ts";
 
 export type Result = "applied" | "refused" | "stalled" | "reverted" | "failed";
@@ -37,6 +38,8 @@ export interface Request {
   readonly plan: PatchPlan;
   /** Ticks per virtual second. */
   readonly hz: number;
+  /** Whose rows the mechanism walks by, where it walks. */
+  readonly unwinder: UnwinderName;
 }
 
 export interface Mechanism {

@@ -134,6 +134,81 @@ describe("run and start", () => {
   });
 });
 
+/** A patch of one function with a body of its own. */
+function patchFile(name: string, fn: string, body: string): string {
+  const path = join(FOLDER, name);
+  writeFileSync(
+    path,
+    `\t.include "kernel.inc"\n\t.text\nC_FUNC_START ${fn}\n${body}\n\tFRAME_END\n\tret\nSYM_FUNC_END ${fn}\n`,
+  );
+  return path;
+}
+
+describe("a patch of the user's own", () => {
+  const BAD: readonly (readonly [string, string, string, string])[] = [
+    ["does not assemble", "xfer_queue", "\tmovq\t%foo, %rax", ":4: unknown register %foo"],
+    [
+      "calls what nobody defines",
+      "xfer_queue",
+      "\tcall\tgone",
+      ":4: .text+0xa: undefined symbol gone",
+    ],
+    ["replaces an unknown function", "xfer_gone", "\tnop", "xfer_gone is no function of default"],
+    ["does not fit its room", "xfer_queue", "\t.skip\t3000000", "there is room for 2097152"],
+  ];
+
+  it.each(BAD)("that %s is one line and exit 2", async (what, fn, body, message) => {
+    const file = patchFile(`${what.replaceAll(" ", "-")}.S`, fn, body);
+    const r = await quiesce("run", "default", "--mechanism", "simple", "--patch", file);
+    expect(r).toMatchObject({ code: 2, out: "" });
+    expect(r.err).toContain(file);
+    expect(r.err).toContain(message);
+    expect(r.err.split("\n")).toHaveLength(2);
+  });
+
+  it("that never comes back ends the guest at its budget, with exit 3", async () => {
+    const file = patchFile("endless.S", "xfer_queue", "1:\tjmp\t1b");
+    const words = ["run", "default", "--mechanism", "simple", "--patch", file, "--json"];
+    const r = await quiesce(...words);
+    expect(r).toMatchObject({ code: 3, err: "" });
+    expect(JSON.parse(r.out)).toMatchObject([{ violations: [{ check: "progress" }] }]);
+  });
+
+  it("that is sound is applied like the scenario's own", async () => {
+    const file = patchFile("sound.S", "xfer_flushd_unused", "");
+    const text = readFileSync(join(import.meta.dirname, "../../kernels/default/patch.S"), "utf8");
+    writeFileSync(file, text);
+    const r = await quiesce("run", "default", "--mechanism", "kpatch", "--patch", file, "--json");
+    expect(r.code).toBe(0);
+    expect(JSON.parse(r.out)).toMatchObject([{ result: "applied", verdict: "consistent" }]);
+  });
+});
+
+describe("run's other outputs", () => {
+  it("writes what happened as JSON lines in order", async () => {
+    const file = join(FOLDER, "trace.jsonl");
+    const r = await quiesce("run", "default", "--mechanism", "simple", "--trace", file, "--json");
+    expect(r.code).toBe(0);
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+    const events = lines.map((l) =>
+      v.parse(v.looseObject({ insn: v.number(), event: v.string() }), JSON.parse(l)),
+    );
+    expect(events[0]?.event).toBe("request");
+    expect(events.at(-1)).toMatchObject({ event: "end", result: "applied" });
+    expect(events.map((e) => e.insn)).toEqual(events.map((e) => e.insn).toSorted((a, b) => a - b));
+    for (const kind of ["syscall", "new", "gather", "leave", "write", "commit"]) {
+      expect(events.some((e) => e.event === kind)).toBe(true);
+    }
+  });
+
+  it("lets kpatch walk by another unwinder, which vouches for nothing", async () => {
+    const words = ["run", "default", "--mechanism", "kpatch", "--unwinder", "guess", "--json"];
+    const r = await quiesce(...words);
+    expect(r.code).toBe(0);
+    expect(JSON.parse(r.out)).toMatchObject([{ result: "refused", verdict: "consistent" }]);
+  });
+});
+
 describe("explore and replay", () => {
   const file = join(FOLDER, "repro");
 

@@ -40,8 +40,8 @@ describe.each(all)("%s", (_, m) => {
   it("has a name, a sentence and a program that starts only when it is asked", () => {
     expect(MECHANISMS[m.name]).toBe(m);
     expect(m.summary.length).toBeGreaterThan(10);
-    const { built, plan } = usual;
-    expect(m.apply({ image: built.image, plan, hz: 2 }).next).toBeTypeOf("function");
+    const { request } = usual;
+    expect(m.apply(request).next).toBeTypeOf("function");
   });
 
   it("comes to an outcome of the right form, by a program that was executed in the guest", () => {
@@ -79,17 +79,17 @@ describe.each(all)("%s", (_, m) => {
 
   it("goes on from a snapshot in the middle as if there had been none", () => {
     const whole = run(usual, m, 2, 10);
-    const { session, readyAt, ready, built, plan } = usual;
+    const { session, readyAt, ready, request } = usual;
     session.restore(ready);
     session.reschedule({ seed: 2, min: 20, max: 200, slices: [] });
     session.run(readyAt + 10);
-    session.request(() => m.apply({ image: built.image, plan, hz: built.scenario.hz }));
+    session.request(() => m.apply(request));
     const middle = Math.floor((whole.trace.outcomeAt ?? 0) / 2) + 5;
     session.run(readyAt + middle);
     const snapshot = session.snapshot();
     session.run(readyAt + middle + 3000);
     session.restore(snapshot);
-    session.run(readyAt + built.scenario.budgetInsns, new Set(["outcome", "bug"]));
+    session.run(readyAt + usual.built.scenario.budgetInsns, new Set(["outcome", "bug"]));
     expect(session.agent.outcome).toEqual(whole.trace.outcome);
     expect(session.agent.state().doneAt).toBe(readyAt + (whole.trace.outcomeAt ?? 0));
   });
