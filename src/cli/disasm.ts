@@ -126,7 +126,8 @@ function targetOf(i: Instruction, images: readonly Image[]): string {
       ? i.ipRelMemoryAddress
       : undefined;
   if (va === undefined) return "";
-  for (const image of images) {
+  // The patch first: the kernel knows its place only as module_room.
+  for (const image of images.toReversed()) {
     const at = symbolAt(image, va);
     if (at === undefined) continue;
     return ` <${at.name}${at.offset === 0n ? "" : `+0x${at.offset.toString(16)}`}>`;
