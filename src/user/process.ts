@@ -5,7 +5,7 @@ import { Machine, type GeneralRegister, REGISTERS } from "../machine/index.ts";
 import type { Arguments, Context, ProgramIo, SyscallResult } from "./context.ts";
 import { endOf, memoryOf, ProgramError, type Program } from "./elf.ts";
 import { OutOfMemory } from "./frames.ts";
-import { PAGE, PROT_READ, PROT_WRITE, SIGKILL, SI_KERNEL } from "./linux.ts";
+import { PAGE, PROT_READ, PROT_WRITE, SIGKILL, SIGSEGV, SI_KERNEL } from "./linux.ts";
 import { randomBytes } from "./random.ts";
 import { reportDeath } from "./report.ts";
 import { Signals, type Delivery, type Registers, type SignalInfo } from "./signals.ts";
@@ -124,7 +124,8 @@ export class UserProcess {
         if (s.fileSize > 0) {
           this.#mapPart(start, fileEnd - start, s.prot, false);
           const from = s.offset - skew;
-          const bytes = file.slice(from, from + Number(fileEnd - start));
+          // A copy whatever kind of array the file is: Buffer.slice() would be a view.
+          const bytes = Uint8Array.from(file.subarray(from, from + Number(fileEnd - start)));
           if (s.memSize > BigInt(s.fileSize)) bytes.fill(0, skew + s.fileSize);
           this.#space.load(start, bytes);
         }
@@ -253,19 +254,19 @@ export class UserProcess {
   }
 
   /** Returns to user mode with these registers. */
-  #goOn(r: Registers, fromSyscall: boolean): void {
+  #goOn(registers: Registers, fromSyscall: boolean): void {
     const m = this.machine;
+    let r = registers;
+    // IRETQ to a non-canonical address would fault; the kernel makes a SIGSEGV of it.
+    while (BigInt.asUintN(64, BigInt.asIntN(48, r.rip)) !== r.rip) {
+      const segv: SignalInfo = { signal: SIGSEGV, code: SI_KERNEL };
+      const next = this.#after(this.#signals.force(segv, r), r, segv);
+      if (next === undefined) return;
+      r = next;
+    }
     REGISTERS.forEach((name: GeneralRegister, i) => {
       if (name !== "rsp") m.setReg(0, name, r.general[i] ?? 0n);
     });
-    const canonical = BigInt.asUintN(64, BigInt.asIntN(48, r.rip)) === r.rip;
-    if (!canonical) {
-      // IRETQ would fault; the kernel makes a SIGSEGV of it.
-      const segv: SignalInfo = { signal: 11, code: SI_KERNEL };
-      const next = this.#after(this.#signals.force(segv, r), r, segv);
-      if (next !== undefined) this.#goOn(next, fromSyscall);
-      return;
-    }
     const state = { rip: r.rip, rsp: r.general[4] ?? 0n, rflags: (r.rflags & 0x50dd5n) | 0x202n };
     if (fromSyscall) {
       this.#supervisor.leave(state);

@@ -46,7 +46,7 @@ export const CORE = new WebAssembly.Module(
 /** The checked-in build of a program. */
 export function storedProgram(name: string): Uint8Array {
   const text = readFileSync(join(FOLDER, `${name}.gz.b64`), "utf8");
-  return gunzipSync(Buffer.from(text, "base64"));
+  return new Uint8Array(gunzipSync(Buffer.from(text, "base64")));
 }
 
 export interface ExecOptions {

@@ -1,0 +1,84 @@
+// `quiesce exec` as a user meets it: whose words are whose, exit codes, and what is on standard error.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { run } from "../../src/cli/main.ts";
+import { storedProgram } from "./cases.ts";
+
+const FOLDER = mkdtempSync(join(tmpdir(), "quiesce-"));
+afterAll(() => rmSync(FOLDER, { recursive: true }));
+
+function program(name: string): string {
+  const path = join(FOLDER, name);
+  writeFileSync(path, storedProgram(name));
+  return path;
+}
+
+async function quiesce(...words: readonly string[]) {
+  let out = "";
+  let err = "";
+  const stdout = { write: (text: string) => (out += text) };
+  const stderr = { write: (text: string) => (err += text) };
+  const code = await run(words, { stdout, stderr });
+  return { code, out, err };
+}
+
+describe("quiesce exec", () => {
+  it("has the program's output and exit code, and one line of statistics", async () => {
+    const r = await quiesce("exec", "--stats", program("compute"));
+    expect(r.code).toBe(7);
+    expect(r.out).toMatch(/^fib 6765\nprimes 2262\n/);
+    const stats: unknown = JSON.parse(r.err);
+    expect(Object.keys(Object(stats))).toEqual(["insns", "seconds", "mips", "exit"]);
+    expect(stats).toMatchObject({ exit: 7, insns: 1_279_722 });
+  });
+
+  it("leaves the words behind the program to it", async () => {
+    const r = await quiesce("exec", program("ends"), "g", "--help", "-o", "/nowhere/x", "--stats");
+    expect(r).toEqual({ code: 42, out: "end g\n", err: "" });
+  });
+
+  it("ends with 3 when the budget does, and says where", async () => {
+    const r = await quiesce("exec", "--max-insns", "1000", program("compute"));
+    expect(r.code).toBe(3);
+    expect(r.err).toMatch(/the budget of 1000 instructions ended at fib\S*\+0x/);
+  });
+
+  it("ends with 128 and the signal, and reports it", async () => {
+    const r = await quiesce("exec", program("ends"), "3");
+    expect(r.code).toBe(136);
+    expect(r.err).toMatch(/killed by SIGFPE\nrip [^]*call stack:\n {2}leaf\+/);
+  });
+
+  it("writes a trace", async () => {
+    const file = join(FOLDER, "trace");
+    await quiesce("exec", "--trace", file, program("ends"), "4");
+    expect(readFileSync(file, "utf8")).toMatch(
+      /^write\(1, 0x[0-9a-f]+, 6\) = 6\n[^]*tgkill\(1000, 1000, 6\) = 0\n--- signal 6 code -6: killed\n$/,
+    );
+  });
+
+  it.each([
+    [["exec"], "error: exec: PROG is missing, expected it\n"],
+    [
+      ["exec", "--stast", "x"],
+      "error: exec: option: there is no '--stast', did you mean '--stats'?\n",
+    ],
+    [["exec", "/nowhere"], "error: /nowhere: no such file, expected a program that can be read\n"],
+    [["exec", "--memory", "1", "x"], "error: memory: '1' is not a whole number from 16 to 2000\n"],
+  ])("answers %j with one line and exit 2", async (words, line) => {
+    expect(await quiesce(...words)).toEqual({ code: 2, out: "", err: line });
+  });
+
+  it("refuses a file that is no program", async () => {
+    const path = join(FOLDER, "text");
+    writeFileSync(path, "hello\n");
+    const r = await quiesce("exec", path);
+    expect(r).toEqual({
+      code: 2,
+      out: "",
+      err: `error: ${path}: no ELF magic at offset 0x0, expected 7f 45 4c 46\n`,
+    });
+  });
+});
