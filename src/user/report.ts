@@ -15,6 +15,7 @@ import {
   SEGV_MAPERR,
   SIGBUS,
   SIGKILL,
+  SIGPIPE,
   SIGSEGV,
   SI_KERNEL,
   SI_TKILL,
@@ -45,11 +46,16 @@ const AROUND = 16;
 
 const hex16 = (v: bigint): string => v.toString(16).padStart(16, "0");
 
-/** Several lines, each with its newline. */
+/** The signals whose default is a core dump. */
+const CORE_DUMP = new Set([3, 4, 5, 6, 7, 8, 11, 24, 25, 31]);
+
+/** Lines, each with its newline; one for a signal that only ends, none for a closed pipe. */
 export function reportDeath(d: Death): string {
-  const image = symbolsOf(d.program);
   const { info, registers: r } = d;
+  if (info.signal === SIGPIPE) return "";
+  const image = symbolsOf(d.program);
   const lines = [`${d.program.name}: killed by ${signalName(info.signal)}${reason(info)}`];
+  if (!CORE_DUMP.has(info.signal) && info.code !== SI_KERNEL) return `${lines[0]}\n`;
   lines.push(`rip ${hex16(r.rip)} ${formatAddress(image, r.rip)}  rflags ${r.rflags.toString(16)}`);
   for (let i = 0; i < 16; i += 4) {
     const names = REGISTERS.slice(i, i + 4);
