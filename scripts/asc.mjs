@@ -1,7 +1,8 @@
 // Compiles assembly/ to core.wasm in a folder (dist/ unless given). The dispatch of the interpreter is written from the
 // instruction table into build/ first, so the host's side (src/isa in that folder) must have been built.
 import asc from "assemblyscript/asc";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import binaryen from "binaryen";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -23,10 +24,33 @@ writeFileSync(
   dispatchText(packIsa(), (n) => modules.get(n)),
 );
 
-const outFile = relative(top, join(out, "core.wasm"));
+// What the engine of the oldest Node here has.
+const FEATURES = [
+  "BulkMemory",
+  "BulkMemoryOpt",
+  "MutableGlobals",
+  "NontrappingFPToInt",
+  "SignExt",
+  "SIMD128",
+];
+// An operation takes in the small functions that it is made of, and stays a function of its own: asc's own limits at -O1
+// inline nothing, and those at -O2 and above put every operation into the interpreter's switch. See docs/decisions.
+const INLINE = { always: 40, flexible: 60, oneCaller: 10 };
+
+const raw = join(out, "core.raw.wasm");
 const args = ["assembly/core.ts", "--config", "asconfig.json", "--baseDir", top];
-const { error, stderr } = await asc.main([...args, "--outFile", outFile]);
+const { error, stderr } = await asc.main([...args, "--outFile", relative(top, raw)]);
 if (error) {
   process.stderr.write(`${stderr.toString()}${error.message}\n`);
   process.exit(1);
 }
+const module = binaryen.readBinary(readFileSync(raw));
+rmSync(raw);
+module.setFeatures(FEATURES.reduce((all, f) => all | binaryen.Features[f], 0));
+binaryen.setOptimizeLevel(2);
+binaryen.setShrinkLevel(0);
+binaryen.setAlwaysInlineMaxSize(INLINE.always);
+binaryen.setFlexibleInlineMaxSize(INLINE.flexible);
+binaryen.setOneCallerInlineMaxSize(INLINE.oneCaller);
+module.optimize();
+writeFileSync(join(out, "core.wasm"), module.emitBinary());

@@ -79,7 +79,7 @@ describe("the documents", () => {
   });
 
   it("give a reason for every dependency, and every dependency is used", () => {
-    const reasons = read("docs/decisions/0001-dependencies.md");
+    const reasons = [...files("docs/decisions", /\.md$/)].map(read).join("\n");
     const json: unknown = JSON.parse(read("package.json"));
     const pick = (key: string): readonly string[] =>
       Object.keys(Object(Object(json)[key] ?? {})).filter((n) => n !== "@types/node");
