@@ -70,6 +70,12 @@ export const MSR_APIC_BASE = 0x11e0;
 export const MSR_MISC = 0x11e8;
 export const TSC_ADJUST = 0x11f0;
 export const DR0 = 0x1200; // dr0..dr7
+export const XMM = 0x1240; // sixteen registers, XMM_SIZE each
+export const XMM_SIZE = 16;
+export const MXCSR = 0x1340; // u32
+export const FPU = 0x1348; // the x87 part of an FXSAVE image: its first FPU_HEAD bytes, and
+export const FPU_HEAD = 24;
+export const FPU_REGS = 0x1360; // st0..st7, 16 bytes each
 
 // The machine.
 export const INSNS = 0x2000; // u64: instructions retired on all vCPUs, as of the last return to the host
@@ -113,10 +119,10 @@ export const SCRATCH = 0xb000; // the block of an instruction that is never cach
 export const SLOTS = 0x10000; // u16 by map and opcode: 0 is #UD, a row, or a group
 export const GROUPS = 0x11000; // u16 by prefix, mod, reg, rm
 export const GROUP_BYTES = 1024;
-export const MAX_GROUPS = 120;
+export const MAX_GROUPS = 156;
 export const SLOT_GROUP = 0x8000;
 export const SLOT_GROUP_PLAIN = 0x4000; // the group is chosen without a ModRM byte: its reg is REX.B
-export const ROWS = 0x30000;
+export const ROWS = 0x38000;
 export const ROW_SIZE = 16;
 export const MAX_ROWS = 2048;
 
@@ -151,7 +157,7 @@ export const U_OP = 0; // u16
 export const U_OFF = 2; // u16: offset of the instruction in its page
 export const U_REM = 4; // u16: instructions from this one to the end of the block, itself included
 export const U_LEN = 6; // u8: length of the instruction
-export const U_MISC = 7; // u8: scale in bits 0-1, bit 2 address size 32, bit 3 rep, bit 4 repne, bit 5 lock
+export const U_MISC = 7; // u8: scale in bits 0-1, bit 2 address size 32, bit 3 rep, bit 4 repne, bit 5 lock, bit 6 memory operand
 export const U_A = 8; // u16: wasm address of the first register operand
 export const U_B = 10; // u16: of the second
 export const U_BASE = 12; // u16: of the base register
@@ -167,6 +173,7 @@ export const MISC_ADDR32 = 4;
 export const MISC_REP = 8;
 export const MISC_REPNE = 16;
 export const MISC_LOCK = 32;
+export const MISC_MEM = 64;
 
 // A block is a header of 32 bytes and its records.
 export const BLOCK_HEADER = 32;
@@ -209,6 +216,8 @@ export enum Operand {
   Number = 4, // the ModRM reg field as a number: segment, control and debug registers
   Fs = 5, // the selectors
   Gs = 6,
+  XmmRm = 7,
+  XmmReg = 8,
 }
 export const FIXED_REG = 0x80;
 export enum Imm {
@@ -280,6 +289,7 @@ export enum Vector {
   GP = 13,
   PF = 14,
   AC = 17,
+  XM = 19,
   CP = 21,
 }
 

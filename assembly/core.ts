@@ -13,8 +13,10 @@ import {
   DR0,
   EFER,
   FAULT,
+  FPU,
   MSR_APIC_BASE,
   MSR_PAT,
+  MXCSR,
   NR_VCPUS,
   P_DEADLINE,
   SAVE,
@@ -92,6 +94,8 @@ export function reset(n: u32): void {
     store<u64>(MSR_PAT, 0x0007040600070406);
     store<u64>(DR0 + 48, 0xffff0ff0);
     store<u64>(DR0 + 56, 0x400);
+    store<u32>(MXCSR, 0x1f80);
+    store<u16>(FPU, 0x37f);
     store<u64>(STK_TOP_VA, ~(<u64>0));
     selectTlb();
     flushTlb(v);

@@ -25,6 +25,7 @@ import {
   Imm,
   MISC_ADDR32,
   MISC_LOCK,
+  MISC_MEM,
   MISC_REP,
   MISC_REPNE,
   Operand,
@@ -60,6 +61,7 @@ import {
   U_TARGET,
   Vector,
   Width,
+  XMM,
   ZERO,
 } from "./abi";
 import { UOP_FAULTY } from "./ids";
@@ -277,7 +279,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
     (attr & (ATTR_SP | ATTR_SP_ANY) && a == RSP && (!form || load<u8>(row, R_A) != Operand.Rm)) ||
     (attr & ATTR_SP_ANY && bb == RSP);
 
-  let misc = scale | (addr32 ? MISC_ADDR32 : 0) | (lock ? MISC_LOCK : 0);
+  let misc = scale | (addr32 ? MISC_ADDR32 : 0) | (lock ? MISC_LOCK : 0) | (form ? MISC_MEM : 0);
   if (attr & ATTR_REP) misc |= rep == 0xf3 ? MISC_REP : rep == 0xf2 ? MISC_REPNE : 0;
   store<u16>(up, <u16>uop, U_OP);
   store<u8>(up, <u8>i, U_LEN);
@@ -319,6 +321,10 @@ function operand(o: i32, rm: i32, reg: i32, low: i32, byte: bool, rex: i32): i32
       return SEG_FS;
     case Operand.Gs:
       return SEG_GS;
+    case Operand.XmmRm:
+      return rm >= 0 ? XMM + (rm << 4) : 0;
+    case Operand.XmmReg:
+      return XMM + (reg << 4);
     default:
       return 0;
   }

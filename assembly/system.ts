@@ -480,7 +480,7 @@ export function cpuid(up: usize): bool {
   const id = load<u32>(CURRENT);
   if (leaf == 0) return cpuidSet(0xb, 0x756e6547, 0x6c65746e, 0x49656e69); // GenuineIntel
   if (leaf == 1) {
-    // PSE TSC MSR PAE CX8 APIC PGE CMOV PAT CLFSH; CX16 x2APIC MOVBE POPCNT TSC-deadline hypervisor
+    // PSE TSC MSR PAE CX8 APIC PGE CMOV PAT CLFSH FXSR SSE SSE2; CX16 x2APIC MOVBE POPCNT TSC-deadline hypervisor
     const d: u32 =
       (1 << 3) |
       (1 << 4) |
@@ -491,7 +491,10 @@ export function cpuid(up: usize): bool {
       (1 << 13) |
       (1 << 15) |
       (1 << 16) |
-      (1 << 19);
+      (1 << 19) |
+      (1 << 24) |
+      (1 << 25) |
+      (1 << 26);
     const c: u32 = (1 << 13) | (1 << 21) | (1 << 22) | (1 << 23) | (1 << 24) | ((<u32>1) << 31);
     return cpuidSet(0x000106a0, (id << 24) | 0x800, c, d);
   }

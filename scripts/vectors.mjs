@@ -22,7 +22,7 @@ if (!native.ok) {
 const info = readFileSync("/proc/cpuinfo", "utf8");
 const field = (name) => new RegExp(`^${name}\\s*: (.*)$`, "m").exec(info)?.[1] ?? "?";
 const cpu = `${field("vendor_id")} family ${field("cpu family")} model ${field("model")}`;
-const vectors = recordVectors(native.cpu, 5000, 20150220);
+const vectors = recordVectors(native.cpu, 7000, 20150220);
 native.cpu.close();
 const packed = packVectors(cpu, vectors);
 writeFileSync(join(top, "test/vectors/x86-64.bin.gz"), packed);

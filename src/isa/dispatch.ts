@@ -32,6 +32,11 @@ const TAIL = `      default:
           undone(up);
           return;
         }
+        if (<i32>load<u16>(up, U_OP) >= FIRST_SIMD) {
+          if (simdAllowed() && simdStep(up)) { up += UOP_SIZE; continue; }
+          undone(up);
+          return;
+        }
         next = rareEnd(up);
     }
     if (!next) {
@@ -62,16 +67,18 @@ export function dispatchText(
     set.add(name);
     names.set(from, set);
   };
-  ["faulty", "goOn"].forEach(need);
+  ["faulty", "goOn", "simdAllowed"].forEach(need);
   const common: string[] = [];
   const steps: string[] = [];
   const ends: string[] = [];
+  const simd: string[] = [];
   isa.uops.forEach((u, i) => {
     for (const word of u.call.match(/\w+/g) ?? []) {
       if (!/^(i8|i16|i32|i64|up)$/.test(word)) need(word);
     }
     const id = FIRST_ROW_UOP + i;
-    if (i >= isa.nrSteps) ends.push(`    case ${id}: return ${u.call};`);
+    if (i >= isa.nrEnds) simd.push(`    case ${id}: return i32(${u.call});`);
+    else if (i >= isa.nrSteps) ends.push(`    case ${id}: return ${u.call};`);
     else if (i >= isa.nrCommon) steps.push(`    case ${id}: return i32(${u.call});`);
     else if (u.ends) common.push(`      case ${id}: next = ${u.call}; break;`);
     else {
@@ -80,7 +87,7 @@ export function dispatchText(
       );
     }
   });
-  const first = `const FIRST_RARE_END: i32 = ${FIRST_ROW_UOP + isa.nrSteps};\n`;
+  const first = `const FIRST_RARE_END: i32 = ${FIRST_ROW_UOP + isa.nrSteps};\nconst FIRST_SIMD: i32 = ${FIRST_ROW_UOP + isa.nrEnds};\n`;
   const imports = [...names]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([from, set]) => `import { ${[...set].sort().join(", ")} } from "../assembly/${from}";`);
@@ -90,6 +97,7 @@ export function dispatchText(
     `${HEAD}${imports.join("\n")}\n\n${first}`,
     rare("rareStep", "i32", steps),
     rare("rareEnd", "usize", ends),
+    rare("simdStep", "i32", simd),
     `${LOOP}${common.join("\n")}\n${TAIL}`,
   ].join("");
 }

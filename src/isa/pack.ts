@@ -45,11 +45,12 @@ export interface Patch {
 }
 
 export interface PackedIsa {
-  /** In the order of their numbers: common ones, rare ones, then rare ones that end a block. */
+  /** In the order of their numbers: common ones, rare ones, rare ones that end a block, then SIMD. */
   readonly uops: readonly UopCall[];
-  /** How many of the uops are common, and how many are not rare enders. */
+  /** How many of the uops are common, up to the last rare step, and up to the last rare ender. */
   readonly nrCommon: number;
   readonly nrSteps: number;
+  readonly nrEnds: number;
   readonly patches: readonly Patch[];
   /** Row numbers as the decoder knows them; entry 0 is no row. */
   readonly forms: readonly (Form | undefined)[];
@@ -135,6 +136,11 @@ const WIDTHS: Readonly<Record<string, readonly string[]>> = {
   y: ["i32", "i64"],
 };
 
+/** Forms on XMM state: one micro-op each, which finds its operands itself. */
+function isSimd(form: Form): boolean {
+  return form.attrs.split(" ").includes("simd");
+}
+
 interface Shape {
   readonly calls: readonly string[];
   readonly width: number;
@@ -155,6 +161,11 @@ function source(o: string): number {
       return Operand.Reg;
     case "Z":
       return Operand.Opcode;
+    case "V":
+      return Operand.XmmReg;
+    case "W":
+    case "U":
+      return Operand.XmmRm;
     case "S":
     case "C":
     case "D":
@@ -171,12 +182,14 @@ function isMemoryOnly(o: string): boolean {
 }
 
 function shapeOf(form: Form): Shape {
-  const m = /^(\w+)(?:\.(\w+))?(?::(\w))?(!)?$/.exec(form.does);
+  const m = /^(\w+)((?:\.\w+)*)(?::(\w))?(!)?$/.exec(form.does);
   if (!m) throw new Error(`isa: "${form.does}" names no operation`);
-  const [, fn, cls, given, bare] = m;
+  const [, fn, names, given, bare] = m;
+  const cls = names?.slice(1).replaceAll(".", ", ");
   const operands = operandsOf(form);
+  const simd = isSimd(form);
   const letters = operands
-    .filter((o) => /^[EGZMR]\w$|^[AR]?rAX$|^AL$/.test(o))
+    .filter((o) => (simd ? /^[EG]y$/ : /^[EGZMR]\w$|^[AR]?rAX$|^AL$/).test(o))
     .map((o) => (o === "AL" ? "b" : o === "rAX" ? "v" : (o[1] ?? "")));
   const first = given ?? (bare ? undefined : letters[0]);
   const types = first === undefined ? undefined : WIDTHS[first];
@@ -187,8 +200,16 @@ function shapeOf(form: Form): Shape {
   const hasE = operands.some((o) => o[0] === "E");
   const hasM = operands.some(isMemoryOnly);
   const hasR = operands.some((o) => o[0] === "R");
-  const kind = hasE ? FormKind.E : hasM ? FormKind.M : hasR ? FormKind.R : FormKind.None;
-  const memories = hasE ? ["", "Mem", "MemX"] : hasM ? ["Mem", "MemX"] : [""];
+  const kind = simd
+    ? FormKind.None
+    : hasE
+      ? FormKind.E
+      : hasM
+        ? FormKind.M
+        : hasR
+          ? FormKind.R
+          : FormKind.None;
+  const memories = simd ? [""] : hasE ? ["", "Mem", "MemX"] : hasM ? ["Mem", "MemX"] : [""];
   const calls: string[] = [];
   for (const t of types ?? [""]) {
     for (const memory of memories) {
@@ -196,6 +217,7 @@ function shapeOf(form: Form): Shape {
       operands.forEach((o, i) => {
         if (
           bare ||
+          simd ||
           source(o) === Operand.Number ||
           o[0] === "J" ||
           o[0] === "O" ||
@@ -253,6 +275,7 @@ const ATTRS: Readonly<Record<string, number>> = {
   sp: ATTR_SP,
   spany: ATTR_SP_ANY,
   spalways: ATTR_SP_ALWAYS,
+  simd: 0,
 };
 
 const PREFIXES = ["np", "66", "f3", "f2"] as const;
@@ -271,6 +294,7 @@ interface Candidate {
   readonly encoding: Encoding;
   readonly form: Form;
   readonly memoryOnly: boolean;
+  readonly registerOnly: boolean;
 }
 
 /** The candidates of one opcode as a table over prefix, mod, reg and rm. Two of the same breadth in one place throw. */
@@ -287,7 +311,7 @@ function groupTable(candidates: readonly Candidate[], plain: boolean): Uint16Arr
       } else {
         if (e.digit !== undefined && ((i >> 3) & 7) !== e.digit) continue;
         if (e.fixed !== undefined && (!mod3 || (i & 0x3f) !== (e.fixed & 0x3f))) continue;
-        if (c.memoryOnly && mod3) continue;
+        if (c.memoryOnly ? mod3 : c.registerOnly && !mod3) continue;
       }
       const b = breadth(e);
       const held = claimed[i] ?? 127;
@@ -324,9 +348,10 @@ function startsWith(
 // Operations whose micro-ops are kept out of the interpreter's main switch: binaryen turns a switch into a jump table
 // only up to 1024 cases, and a chain of comparisons costs hundreds of nanoseconds.
 const RARE =
-  /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|count|popcount|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|movFrom|movTo|wrmsr|rdmsr|rdtsc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp)/;
+  /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|count|popcount|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp)/;
 
-function rank(call: string, ends: boolean): number {
+function rank(call: string, ends: boolean, simd: boolean): number {
+  if (simd) return 3;
   return RARE.test(call) ? (ends ? 2 : 1) : 0;
 }
 
@@ -345,9 +370,9 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
     const attr = attributesOf(form, e);
     const ends = (attr & ATTR_END) !== 0;
     const s = shapeOf(form);
-    return { row: i + 1, form, e, s, attr, ends, rank: rank(s.calls[0] ?? "", ends) };
+    return { row: i + 1, form, e, s, attr, ends, rank: rank(s.calls[0] ?? "", ends, isSimd(form)) };
   });
-  const nr = [0, 0, 0];
+  const nr = [0, 0, 0, 0];
   for (const { row, form, e, s, attr, ends, rank } of parsed.toSorted((a, b) => a.rank - b.rank)) {
     const key = `${ends} ${s.calls[0]}`;
     let at = starts.get(key) ?? -1;
@@ -369,7 +394,13 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
     for (let r = 0; r < (e.plusReg ? 8 : 1); r++) {
       const slot = (e.map << 8) | (e.opcode + r);
       const list = byOpcode.get(slot) ?? [];
-      list.push({ row, encoding: e, form, memoryOnly: operandsOf(form).some(isMemoryOnly) });
+      list.push({
+        row,
+        encoding: e,
+        form,
+        memoryOnly: operandsOf(form).some(isMemoryOnly),
+        registerOnly: operandsOf(form).some((o) => o[0] === "U"),
+      });
       byOpcode.set(slot, list);
     }
   }
@@ -400,7 +431,8 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
   return {
     uops,
     nrCommon: nr[0] ?? 0,
-    nrSteps: Math.max(nr[0] ?? 0, nr[1] ?? 0),
+    nrSteps: Math.max(...nr.slice(0, 2)),
+    nrEnds: Math.max(...nr.slice(0, 3)),
     forms: numbered,
     patches: [
       { at: SLOTS, bytes: new Uint8Array(slots.buffer) },

@@ -2,39 +2,12 @@
 // the decoder, the dispatch of the interpreter, the tests and docs/isa.md are all made from these rows, and an encoding
 // that no row lists is #UD.
 
-/**
- * One form.
- *
- * opcode    prefixes that choose the form (np: none of 66 f3 f2), opcode bytes, /r or /digit, a fixed ModRM byte, immediates
- *           (ib iw iz iv, rel8 rel32, mo a 64-bit offset, en the two of ENTER)
- * syntax    mnemonic and operands: E ModRM r/m, G ModRM reg, Z opcode reg, M memory, R register, S C D segment, control
- *           and debug registers, I immediate, J relative, O offset; b w d q 8 to 64 bits, v 16/32/64, y 32/64
- * does      the operation in assembly/ (function.Class), `:v` its width where no operand tells, `!` no operand classes
- * flags     written flags, then after ? those that the SDM leaves undefined
- * attrs     lock: LOCK is legal · end: ends a block · branch: direct · f64/d64: operand size · priv: ring 0 · rep · rexw: only
- *           with REX.W · sp, spany, spalways: may write rsp through the first, any or no operand
- * example   bytes, and what objdump -M intel prints for them
- */
-export interface Form {
-  readonly opcode: string;
-  readonly syntax: string;
-  readonly does: string;
-  readonly flags: string;
-  readonly attrs: string;
-  readonly example: string;
-}
+import { x, type Form } from "./form.ts";
+import { SSE } from "./sse.ts";
 
-function x(
-  opcode: string,
-  syntax: string,
-  does: string,
-  flags: string,
-  attrs: string,
-  example: string,
-): Form {
-  return { opcode, syntax, does, flags, attrs, example };
-}
+export type { Form } from "./form.ts";
 
+/** Every form. */
 // prettier-ignore
 export const X86: readonly Form[] = [
   // Arithmetic and logic, SDM Vol. 2: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP
@@ -427,4 +400,6 @@ export const X86: readonly Form[] = [
   x("e7 ib",          "out Ib, eAX",     "portOut:v!",         "",         "",               "e7 08 | out 0x8,eax"),
   x("ee",             "out DX, AL",      "portOut:b!",         "",         "",               "ee | out dx,al"),
   x("ef",             "out DX, eAX",     "portOut:v!",         "",         "",               "ef | out dx,eax"),
+
+  ...SSE,
 ];

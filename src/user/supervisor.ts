@@ -40,6 +40,8 @@ const AT = {
   tables: 256,
 } as const;
 
+const CR4_OSFXSR = 0x200n;
+const CR4_OSXMMEXCPT = 0x400n;
 const MSR_STAR = 0xc000_0081n;
 const MSR_LSTAR = 0xc000_0082n;
 const MSR_SFMASK = 0xc000_0084n;
@@ -123,6 +125,7 @@ export class Supervisor {
     stub(AT.wrmsr, [0x0f, 0x30, ...VMCALL]);
     stub(AT.cpuid, [0x0f, 0xa2, ...VMCALL]);
     machine.setReg(0, "cr3", BigInt(PML4));
+    machine.setReg(0, "cr4", machine.reg(0, "cr4") | CR4_OSFXSR | CR4_OSXMMEXCPT);
     this.#table(AT.lgdt, GDT, 0x4f);
     this.#table(AT.lidt, IDT, NR_VECTORS * 16 - 1);
     this.#execute(AT.ltr, { rax: 0x40n });

@@ -18,13 +18,13 @@ describe("recorded vectors", () => {
       if (diff.length) wrong.push(`${diff.join("; ")}\n  ${describeCase(v.case)}`);
     }
     expect(wrong.slice(0, 5)).toEqual([]);
-    expect(file.vectors.length).toBe(5000);
+    expect(file.vectors.length).toBe(7000);
     expect(file.cpu).toMatch(/family \d+/);
   });
 
   test("cutting a case after every instruction ends in the same state", () => {
     const cpu = new EmulatedCpu();
-    for (const v of file.vectors.slice(0, 1500)) {
+    for (const v of file.vectors.filter((_, i) => i % 4 === 0)) {
       expect(compareVector(v, cpu.run(v.case, { slice: 1 }))).toEqual([]);
     }
   });
@@ -48,6 +48,11 @@ describe("recorded vectors", () => {
       "str Ev: shows the host's tables, or #GP under UMIP",
       "rdtsc: its answer is this machine's own",
       "cpuid: its answer is this machine's own",
+      "rsqrtps Vps, Wps: an approximation, each CPU its own",
+      "rsqrtss Vss, Wss: an approximation, each CPU its own",
+      "rcpps Vps, Wps: an approximation, each CPU its own",
+      "rcpss Vss, Wss: an approximation, each CPU its own",
+      "fxsave M: shows the host's x87 state and MXCSR mask",
     ]);
   });
 });

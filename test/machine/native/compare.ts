@@ -29,6 +29,10 @@ export function compare(c: Case, native: Outcome, emulated: Outcome): string[] {
   native.regs.forEach((v, i) => differs(`r${i}`, v, emulated.regs[i] ?? 0n));
   const m = flagMask(c, native.rip);
   differs("flags", native.rflags & m, emulated.rflags & m);
+  differs("mxcsr", native.mxcsr, emulated.mxcsr);
+  native.xmm.forEach((v, i) =>
+    differs(`xmm${i >> 1}${i & 1 ? "h" : "l"}`, v, emulated.xmm[i] ?? 0n),
+  );
   differs("memory", native.hash, emulated.hash);
   return out;
 }
@@ -36,7 +40,11 @@ export function compare(c: Case, native: Outcome, emulated: Outcome): string[] {
 export function describe(c: Case): string {
   const hex = [...c.code].map((b) => b.toString(16).padStart(2, "0")).join(" ");
   const regs = c.regs.map((v, i) => `r${i}=${v.toString(16)}`).join(" ");
-  return `code at +0x${c.codeOff.toString(16)}: ${hex}\n  ${regs} rflags=${c.rflags.toString(16)}`;
+  const xmm = c.xmm.flatMap((v, i) =>
+    v ? [`xmm${i >> 1}${i & 1 ? "h" : "l"}=${v.toString(16)}`] : [],
+  );
+  const rest = [`rflags=${c.rflags.toString(16)}`, `mxcsr=${c.mxcsr.toString(16)}`, ...xmm];
+  return `code at +0x${c.codeOff.toString(16)}: ${hex}\n  ${regs} ${rest.join(" ")}`;
 }
 
 /** Where two memory dumps differ. */

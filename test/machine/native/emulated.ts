@@ -2,7 +2,7 @@
 // table whose every gate leads to a vmcall. What the gate pushed is the outcome.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CPU, IDTR_BASE, RAM, RAX } from "../../../assembly/abi.ts";
+import { CPU, CR4, IDTR_BASE, MXCSR, RAM, RAX, XMM } from "../../../assembly/abi.ts";
 import { Machine } from "../../../src/machine/index.ts";
 import {
   CODE,
@@ -96,6 +96,7 @@ export class EmulatedCpu {
     m.writePhys(BigInt(PA_DATA + DATA_SIZE), memory.subarray(0, 4096));
     m.writePhys(BigInt(PA_STACK), memory.subarray(DATA_SIZE));
     m.setReg(0, "cr3", BigInt(PML4));
+    m.core.setU64(CR4, m.core.u64(CR4) | 0x600n); // OSFXSR, OSXMMEXCPT
     m.setReg(0, "fs_base", FS_BASE);
     m.setReg(0, "gs_base", GS_BASE);
     m.core.setU64(IDTR_BASE - 16, KERNEL + BigInt(GDT));
@@ -121,6 +122,8 @@ export class EmulatedCpu {
     c.regs.forEach((v, i) => m.core.setU64(RAX + i * 8, v));
     m.setReg(0, "rip", CODE + BigInt(c.codeOff));
     m.setReg(0, "rflags", c.rflags);
+    m.core.setU32(MXCSR, Number(c.mxcsr));
+    c.xmm.forEach((w, i) => m.core.setU64(XMM + i * 8, w));
   }
 
   /** Runs to the end, in slices of `slice` units of time. */
@@ -158,6 +161,8 @@ export class EmulatedCpu {
       code,
       cr2: m.reg(0, "cr2"),
       hash: BigInt.asUintN(64, hashed),
+      mxcsr: BigInt(m.core.u32(MXCSR)),
+      xmm: Array.from({ length: 32 }, (_, i) => m.core.u64(XMM + i * 8)),
       ...(dump ? { memory: this.#memory() } : {}),
     };
   }

@@ -2,7 +2,8 @@
 // counts, targets), so that most of them do something. It tracks which flags the manual leaves undefined and lets
 // none of them reach an instruction that reads flags. Every case ends in an int3 or a fault.
 import { encode, type Operands } from "./encode.ts";
-import { CODE, DATA, HOT, RO, STACK, type Case } from "./layout.ts";
+import { fpWord, someMxcsr } from "./fp.ts";
+import { CODE, DATA, HOT, MXCSR_RESET, NO_XMM, RO, STACK, type Case } from "./layout.ts";
 import { Random, edgy } from "./random.ts";
 import {
   INDEX,
@@ -34,6 +35,7 @@ function row(opcode: string): Row {
 const MOV_IMM = row("b8+r iv");
 const MOV_REG = row("89 /r");
 const LEA = row("8d /r");
+const STORE_IMM = row("c7 /0 iz");
 const PUSH = row("50+r");
 const PUSH_IMM = row("68 iz");
 const PUSHF = row("9c");
@@ -45,9 +47,16 @@ const STD = row("fd");
 const ENDS_CASE =
   /^(in|out|hlt|cli|sti|clac|stac|swapgs|lgdt|lidt|invlpg|lldt|ltr|wrmsr|rdmsr|clts|invd|wbinvd|sysretq|ud0|ud1|ud2|int3|int)$/;
 
+/** Whether a row works on XMM state. */
+function isSse(row: Row): boolean {
+  return row.attrs.has("simd") || row.mnemonic.startsWith("fx");
+}
+
 class Generator {
   readonly r: Random;
   readonly seq = new Sequence();
+  /** XMM registers that some instruction names. */
+  readonly xmm = new Set<number>();
 
   constructor(r: Random) {
     this.r = r;
@@ -147,6 +156,7 @@ class Generator {
     if (/^mov(From|To)[CD]r/.test(does)) given.reg = r.pick([0, 2, 3]);
     if (m === "int") given.imm = r.pick([0n, 1n, 3n, 6n, 8n, 0x0dn, 0x0en, 0x20n]);
     if (does.startsWith("nop") && m === "nop" && row.encoding.modrm) given.reg = r.below(8);
+    if (isSse(row)) this.#simd(row, given, wild);
     if (row.encoding.plusReg) {
       given.padding = [];
       if (does === "xchg") given.reg = 1 + r.below(15);
@@ -193,6 +203,47 @@ class Generator {
       this.seq.effect(row, o);
     }
     if (at > 200) throw new Error("generate: a case grew without end");
+  }
+
+  /** Registers of both kinds, and memory that is mostly aligned where it must be. */
+  #simd(row: Row, given: { -readonly [K in keyof Operands]?: Operands[K] }, wild: boolean): void {
+    const r = this.r;
+    const xmmReg = row.operands.some((o) => o[0] === "V");
+    const xmmRm = row.operands.some((o) => o[0] === "W" || o[0] === "U");
+    const inMemory =
+      row.operands.some((o) => o[0] === "M") ||
+      (!row.operands.some((o) => o[0] === "U") && r.chance(45));
+    const some = (): number => {
+      const n = r.below(16);
+      this.xmm.add(n);
+      return n;
+    };
+    if (xmmReg) given.reg = some();
+    if (!inMemory) given.rm = xmmRm ? some() : register(r);
+    else if ((!wild && r.chance(85)) || row.mnemonic.startsWith("fx")) {
+      // Which byte of an FXSAVE image faults first is the CPU's own, so its address is always good.
+      const base = r.pick(POINTERS);
+      this.setRegister(base, DATA + BigInt(HOT) + BigInt(r.below(7) * 16));
+      const index = r.chance(20) && base !== 8 ? { index: 8, scale: r.below(4) } : {};
+      if ("index" in index) this.setRegister(8, 0n);
+      given.rm = {
+        base,
+        ...index,
+        disp: row.mnemonic.startsWith("fx") ? 16 : r.pick([0, 0, 16, -16]),
+      };
+      given.segment = 0;
+      given.addr32 = false;
+      if (row.mnemonic === "ldmxcsr" || row.mnemonic === "fxrstor") {
+        const m = { base, disp: given.rm.disp + (row.mnemonic === "fxrstor" ? 24 : 0) };
+        given.rm = { base, disp: given.rm.disp };
+        this.plain(STORE_IMM, { size: 32, rm: m, imm: someMxcsr(r) });
+      }
+    }
+    if (row.mnemonic === "maskmovdqu" && !wild) {
+      this.setRegister(RDI, DATA + BigInt(HOT) + BigInt(r.below(100)));
+      given.segment = r.chance(10) ? 0x64 : 0;
+    }
+    if (row.operands.includes("Ib") && r.chance(60)) given.imm = BigInt(r.below(34));
   }
 
   #stringSetUp(): void {
@@ -327,7 +378,14 @@ export function generateCase(seed: number, must?: Row): Case {
   const hv = new DataView(hot.buffer);
   for (let i = 0; i < 16; i++) hv.setBigUint64(i * 8, edgy(r), true);
   const rflags = (BigInt(r.u32()) & (r.chance(90) ? 0x8d5n : FLAGS)) | 0x202n;
-  return { code: body, codeOff, regs, rflags, hot, rows: [...new Set(g.seq.rows)], undefinedAt };
+  const rows = [...new Set(g.seq.rows)];
+  const sse = rows.some((i) => ROWS[i] && isSse(ROWS[i]));
+  if (sse) for (let i = 0; i < 16; i++) if (r.chance(80)) hv.setBigUint64(i * 8, fpWord(r), true);
+  const xmm = sse
+    ? Array.from({ length: 32 }, (_, i) => (g.xmm.has(i >> 1) || r.chance(8) ? fpWord(r) : 0n))
+    : NO_XMM;
+  const mxcsr = sse ? someMxcsr(r) : MXCSR_RESET;
+  return { code: body, codeOff, regs, rflags, mxcsr, xmm, hot, rows, undefinedAt };
 }
 
 /** Moves code to the end of its room, behind nops, so that it ends where the page ends. */

@@ -3,9 +3,10 @@
 // left through signal frames, which carry all registers and the flags at once.
 //
 // stdin:  u64 count, then per case: u32 codeLen (a multiple of 8), u32 codeOff, u32 flags (1: dump memory), u32 hotLen,
-//         u64 regs[16] in encoding order, u64 rflags, hot bytes for DATA + HOT (hotLen), code bytes (codeLen)
-// stdout: per case: u64 regs[16], rip, rflags, trapno, error code, cr2, hash of DATA and STACK; then, when asked for,
-//         the bytes of DATA and STACK
+//         u64 regs[16] in encoding order, u64 rflags, u64 mxcsr, u64 xmm[32], hot bytes for DATA + HOT (hotLen), code
+//         bytes (codeLen)
+// stdout: per case: u64 regs[16], rip, rflags, trapno, error code, cr2, hash of DATA and STACK, mxcsr, xmm[32]; then,
+//         when asked for, the bytes of DATA and STACK
 #include <asm/prctl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -29,6 +30,10 @@
 #define HOT 0xfc0ul
 #define FS_BASE 0x800ul
 #define GS_BASE 0x2000ul
+#define FP_MXCSR 24
+#define FP_XMM 160
+#define FP_MAGIC 464
+#define FP_XSTATE 512
 #define TRAP_SYSCALL 0x100
 #define TRAP_TIMEOUT 0x101
 
@@ -41,7 +46,7 @@ struct sa {
 
 struct head {
 	uint32_t codeLen, codeOff, flags, hotLen;
-	uint64_t regs[16], rflags;
+	uint64_t regs[16], rflags, mxcsr, xmm[32];
 };
 
 static const int ORDER[16] = {
@@ -99,7 +104,8 @@ static uint64_t hash(uint64_t h, const uint64_t *p, uint64_t bytes)
 	return h;
 }
 
-static void capture(greg_t *g, int signal)
+/* The floating-point state of a signal frame is an FXSAVE image, and behind it the header of XSAVE. */
+static void capture(greg_t *g, uint8_t *fp, int signal)
 {
 	for (int i = 0; i < 16; i++) out[i] = g[ORDER[i]];
 	out[16] = g[REG_RIP];
@@ -108,7 +114,9 @@ static void capture(greg_t *g, int signal)
 	out[19] = g[REG_ERR];
 	out[20] = g[REG_CR2];
 	out[21] = hash(hash(0, (void *)DATA, DATA_SIZE), (void *)STACK, STACK_SIZE);
-	out += 22;
+	out[22] = *(uint32_t *)(fp + FP_MXCSR);
+	copy(out + 23, fp + FP_XMM, 256);
+	out += 55;
 	if (now->flags & 1) {
 		copy(out, (void *)DATA, DATA_SIZE);
 		copy((uint8_t *)out + DATA_SIZE, (void *)STACK, STACK_SIZE);
@@ -116,7 +124,7 @@ static void capture(greg_t *g, int signal)
 	}
 }
 
-static void prepare(greg_t *g)
+static void prepare(greg_t *g, uint8_t *fp)
 {
 	uint8_t *p = in + sizeof(struct head);
 	now = (void *)in;
@@ -130,6 +138,9 @@ static void prepare(greg_t *g)
 	g[REG_RIP] = CODE + now->codeOff;
 	g[REG_EFL] = now->rflags;
 	g[REG_CR2] = 0;
+	*(uint32_t *)(fp + FP_MXCSR) = now->mxcsr;
+	copy(fp + FP_XMM, now->xmm, 256);
+	if (*(uint32_t *)(fp + FP_MAGIC) == 0x46505853) *(uint64_t *)(fp + FP_XSTATE) |= 2;
 	g[REG_CSGSFS] = home.uc_mcontext.gregs[REG_CSGSFS];
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0));
 }
@@ -138,7 +149,7 @@ static void onSignal(int signal, siginfo_t *info, void *context)
 {
 	ucontext_t *u = context;
 	(void)info;
-	if (now) capture(u->uc_mcontext.gregs, signal);
+	if (now) capture(u->uc_mcontext.gregs, (uint8_t *)u->uc_mcontext.fpregs, signal);
 	else copy(&home.uc_mcontext.gregs, &u->uc_mcontext.gregs, sizeof(gregset_t));
 	if (!left) {
 		now = 0;
@@ -147,7 +158,7 @@ static void onSignal(int signal, siginfo_t *info, void *context)
 		return;
 	}
 	left--;
-	prepare(u->uc_mcontext.gregs);
+	prepare(u->uc_mcontext.gregs, (uint8_t *)u->uc_mcontext.fpregs);
 }
 
 void restorer(void);

@@ -14,6 +14,12 @@ export const HOT = 0xfc0;
 export const FS_BASE = 0x800n;
 export const GS_BASE = 0x2000n;
 
+/** MXCSR after reset: every exception masked, to nearest. */
+export const MXCSR_RESET = 0x1f80n;
+
+/** What the XMM registers of a case hold that has no use for them. */
+export const NO_XMM: readonly bigint[] = Array.from({ length: 32 }, () => 0n);
+
 /** Code with the registers to start from. */
 export interface Case {
   readonly code: Uint8Array;
@@ -22,6 +28,9 @@ export interface Case {
   /** General registers in encoding order. */
   readonly regs: readonly bigint[];
   readonly rflags: bigint;
+  readonly mxcsr: bigint;
+  /** The sixteen XMM registers, low half first. */
+  readonly xmm: readonly bigint[];
   readonly hot: Uint8Array;
   /** Table rows that it executes or may execute. */
   readonly rows: readonly number[];
@@ -39,6 +48,8 @@ export interface Outcome {
   readonly cr2: bigint;
   /** Hash of data and stack. */
   readonly hash: bigint;
+  readonly mxcsr: bigint;
+  readonly xmm: readonly bigint[];
   readonly memory?: Uint8Array;
 }
 

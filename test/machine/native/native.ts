@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DATA_SIZE, STACK_SIZE, type Case, type Outcome } from "./layout.ts";
 
-const OUT_WORDS = 22;
+const OUT_WORDS = 55;
+const HEAD = 16 + (16 + 1 + 1 + 32) * 8;
 
 export interface NativeCpu {
   run(cases: readonly Case[], options?: { dump?: boolean }): Outcome[];
@@ -18,7 +19,7 @@ export type NativeResult =
 
 function encode(cases: readonly Case[], dump: boolean): Uint8Array {
   const padded = cases.map((c) => Math.ceil(c.code.length / 8) * 8);
-  const bytes = cases.reduce((n, c, i) => n + 152 + c.hot.length + (padded[i] ?? 0), 8);
+  const bytes = cases.reduce((n, c, i) => n + HEAD + c.hot.length + (padded[i] ?? 0), 8);
   const out = new Uint8Array(bytes);
   const v = new DataView(out.buffer);
   v.setBigUint64(0, BigInt(cases.length), true);
@@ -31,8 +32,10 @@ function encode(cases: readonly Case[], dump: boolean): Uint8Array {
     v.setUint32(at + 12, c.hot.length, true);
     c.regs.forEach((r, k) => v.setBigUint64(at + 16 + k * 8, r, true));
     v.setBigUint64(at + 144, c.rflags, true);
-    out.set(c.hot, at + 152);
-    at += 152 + c.hot.length;
+    v.setBigUint64(at + 152, c.mxcsr, true);
+    c.xmm.forEach((w, k) => v.setBigUint64(at + 160 + k * 8, w, true));
+    out.set(c.hot, at + HEAD);
+    at += HEAD + c.hot.length;
     out.fill(0xcc, at, at + len);
     out.set(c.code, at);
     at += len;
@@ -58,6 +61,8 @@ function decode(bytes: Uint8Array, n: number, dump: boolean): Outcome[] {
       code: word(19),
       cr2: word(20),
       hash: word(21),
+      mxcsr: word(22),
+      xmm: Array.from({ length: 32 }, (_, k) => word(23 + k)),
       ...(dump ? { memory: bytes.slice(i * size + OUT_WORDS * 8, (i + 1) * size) } : {}),
     });
   }

@@ -50,7 +50,7 @@ export function memory(r: Random): MemoryOperand {
 
 export function operands(r: Random, row: Row, given: Partial<Operands> = {}): Operands {
   const v =
-    row.operands.some((o) => /^[EGZMR]y$|^[EGZMROI]v$|^e?r?AX$/i.test(o)) ||
+    row.operands.some((o) => /^[EGZMRV]y$|^[EGZMROI]v$|^e?r?AX$/i.test(o)) ||
     /:v|:y/.test(row.form.does);
   const d64 = row.attrs.has("d64");
   const f64 = row.attrs.has("f64");
@@ -63,8 +63,8 @@ export function operands(r: Random, row: Row, given: Partial<Operands> = {}): Op
   let size: Operands["size"] = v || d64 ? r.pick(sizes) : 32;
   if (row.encoding.prefix === "66" && size === 16) size = 32;
   const memoryOnly = row.operands.some((o) => o[0] === "M");
-  const registerOnly = row.operands.some((o) => o[0] === "R");
-  const hasRm = memoryOnly || row.operands.some((o) => o[0] === "E");
+  const registerOnly = row.operands.some((o) => o[0] === "R" || o[0] === "U");
+  const hasRm = memoryOnly || row.operands.some((o) => o[0] === "E" || o[0] === "W");
   const inMemory = memoryOnly || (hasRm && !registerOnly && r.chance(55));
   const rm = inMemory ? memory(r) : register(r);
   const padding: number[] = [];

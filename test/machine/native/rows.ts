@@ -60,6 +60,8 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^(rdtsc|rdtscp|cpuid)$/, "its answer is this machine's own"],
   [/^(sgdt|sidt|sldt|str)$/, "shows the host's tables, or #GP under UMIP"],
   [/^vmcall$/, "the hypercall of this machine; #UD outside of a guest"],
+  [/^r(cp|sqrt)[ps]s$/, "an approximation, each CPU its own"],
+  [/^fxsave$/, "shows the host's x87 state and MXCSR mask"],
   [/^syscall$/, "would enter the host's kernel"],
 ];
 

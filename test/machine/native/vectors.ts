@@ -29,7 +29,7 @@ export function rowKey(index: number): string {
   return `${form.opcode} | ${form.syntax}`;
 }
 
-const WORDS = 16 + 1 + 16 + 6; // registers, rflags; registers, rip rflags mask code cr2 hash
+const WORDS = 16 + 1 + 16 + 6 + 33 + 33; // registers, rflags; registers, rip rflags mask code cr2 hash; mxcsr, xmm twice
 const FIXED = 8 + WORDS * 8;
 
 export function packVectors(cpu: string, vectors: readonly Vector[]): Uint8Array {
@@ -59,6 +59,10 @@ export function packVectors(cpu: string, vectors: readonly Vector[]): Uint8Array
       o.code,
       o.cr2,
       o.hash,
+      c.mxcsr,
+      ...c.xmm,
+      o.mxcsr,
+      ...o.xmm,
     ];
     for (const w of words) {
       view.setBigUint64(at, w, true);
@@ -84,6 +88,7 @@ export function unpackVectors(packed: Uint8Array): VectorFile {
     const vector = view.getUint16(at + 6, true);
     const word = (i: number): bigint => view.getBigUint64(at + 8 + i * 8, true);
     const regs = (from: number): bigint[] => Array.from({ length: 16 }, (_, i) => word(from + i));
+    const xmm = (from: number): bigint[] => Array.from({ length: 32 }, (_, i) => word(from + i));
     const mask = Number(word(35));
     const hotAt = at + FIXED;
     const codeAt = hotAt + hotLength;
@@ -93,6 +98,8 @@ export function unpackVectors(packed: Uint8Array): VectorFile {
       hot: bytes.slice(hotAt, codeAt),
       regs: regs(0),
       rflags: word(16),
+      mxcsr: word(39),
+      xmm: xmm(40),
       rows: [],
       undefinedAt: [[-1, 0xcd5 & ~mask]],
     };
@@ -104,6 +111,8 @@ export function unpackVectors(packed: Uint8Array): VectorFile {
       code: word(36),
       cr2: word(37),
       hash: word(38),
+      mxcsr: word(72),
+      xmm: xmm(73),
     };
     at = codeAt + codeLength;
     return { case: c, outcome };
