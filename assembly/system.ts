@@ -82,7 +82,9 @@ export function faulty(up: usize): usize {
   return usize(fault(<i32>load<u8>(up, U_IMM), 0));
 }
 
+/** VMCALL: from ring 0 to the host; elsewhere what it is without VMX. */
 export function vmcall(up: usize): usize {
+  if (load<i32>(CPL)) return usize(fault(Vector.UD, 0));
   exit(Exit.Vmcall, 0);
   return next(up);
 }

@@ -367,7 +367,7 @@ export const X86: readonly Form[] = [
   x("fb",             "sti",             "sti",                "",         "end",            "fb | sti"),
   x("np 0f 01 ca",    "clac",            "acFlag.Clac",        "",         "end",            "0f 01 ca | clac"),
   x("np 0f 01 cb",    "stac",            "acFlag.Stac",        "",         "end",            "0f 01 cb | stac"),
-  x("np 0f 01 c1",    "vmcall",          "vmcall",             "",         "end priv",       "0f 01 c1 | vmcall"),
+  x("np 0f 01 c1",    "vmcall",          "vmcall",             "",         "end",            "0f 01 c1 | vmcall"),
   x("0f 01 f8",       "swapgs",          "swapgs",             "",         "priv",           "0f 01 f8 | swapgs"),
   x("0f 01 f9",       "rdtscp",          "rdtscp",             "",         "",               "0f 01 f9 | rdtscp"),
   x("0f 01 /0",       "sgdt M",          "storeTable.Gdt",     "",         "",               "0f 01 03 | sgdt [rbx]"),
