@@ -128,7 +128,7 @@ function finish(p: Prepared, limit: number): RunEnd {
 /** One run of a mechanism, judged. */
 export function runOne(p: Prepared, mechanism: Mechanism, spec: RunSpec): Run {
   const { session, plan, built } = p;
-  const { scenario, image } = built;
+  const { scenario } = built;
   approach(p, spec);
   const observed = observe(session, {
     scenario: scenario.name,

@@ -17,7 +17,7 @@ import {
   type Program,
   type Task,
 } from "../kernel/index.ts";
-import { formatAddress, type Image } from "../link/index.ts";
+import { formatAddress } from "../link/index.ts";
 import {
   KPATCH_MAX_STACK_ENTRIES,
   stackTraceSaveTskReliable,
