@@ -3,6 +3,8 @@
 import { CODE, DATA, STACK, DATA_SIZE, type Case, type Outcome } from "./layout.ts";
 
 const FLAGS = 0xcd5n;
+/** MXCSR.MM, which AMD has and CPUID here does not advertise: whoever loads it gets a #GP on the emulator. */
+const MXCSR_MM = 1n << 17n;
 
 /** The flags of `rip` that may be compared. */
 export function flagMask(c: Case, rip: bigint): bigint {
@@ -13,6 +15,7 @@ export function flagMask(c: Case, rip: bigint): bigint {
 
 /** Differences by name; empty when the two agree. */
 export function compare(c: Case, native: Outcome, emulated: Outcome): string[] {
+  if (native.mxcsr & MXCSR_MM && emulated.vector === 13) return [];
   const out: string[] = [];
   const differs = (what: string, a: bigint, b: bigint): void => {
     if (a !== b) out.push(`${what}: cpu 0x${a.toString(16)}, emulated 0x${b.toString(16)}`);
