@@ -1,5 +1,5 @@
 // `quiesce run`: one patch under load, by one mechanism or by several, each from the same ready mark under the same seed.
-import type { Run, RunReport } from "../explore/index.ts";
+import type { Run } from "../explore/index.ts";
 import { prepare, runExplained } from "../explore/index.ts";
 import type { Mechanism, UnwinderName } from "../patch/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
@@ -63,14 +63,15 @@ export const runCommand = (door: Door): Command =>
         ...(first === undefined ? [] : ["\n", violationText(first, args.repro)]),
       ].join("");
     door.print(args.json === true ? json(reports) : text());
-    return runs.length < mechanisms.length ? EXIT.budget : exitOf(reports);
+    return runs.length < mechanisms.length ? EXIT.budget : exitOf(runs);
   });
 
-/** A run that only did not end within its budget is exit 3; what is wrong in any other way is a violation. */
-export function exitOf(reports: readonly RunReport[]): number {
-  const failed = reports.flatMap((r) => r.violations).map((v) => v.check);
+/** A run that did not end within its budget is exit 3 if nothing else is wrong with any. */
+export function exitOf(runs: readonly Run[]): number {
+  const failed = runs.flatMap((r) => r.report.violations).map((v) => v.check);
   if (failed.some((c) => c !== "progress")) return EXIT.violated;
-  return failed.length > 0 ? EXIT.budget : EXIT.consistent;
+  const isOpen = failed.length > 0 || runs.some((r) => r.trace.end === "budget");
+  return isOpen ? EXIT.budget : EXIT.consistent;
 }
 
 function oneUnwinder(name: string): UnwinderName {
