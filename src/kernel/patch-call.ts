@@ -9,6 +9,8 @@ import type { Read } from "./image.ts";
 export interface GuestView {
   readonly read: Read;
   readonly image: Image;
+  /** Of the vCPU that executes the patch call, right after it. */
+  readonly registers: { readonly ip: bigint; readonly sp: bigint; readonly bp: bigint };
 }
 
 /**

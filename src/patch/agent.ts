@@ -161,6 +161,7 @@ export class Agent {
         const { value, cost } = step.run({
           read: (va, n) => m.read(va, n, vcpu),
           image: this.#image,
+          registers: { ip: m.reg(vcpu, "rip"), sp: m.reg(vcpu, "rsp"), bp: m.reg(vcpu, "rbp") },
         });
         m.charge(vcpu, cost);
         this.#state = { ...this.#state, modelled: this.#state.modelled + cost };

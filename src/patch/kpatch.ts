@@ -20,6 +20,7 @@ import {
 import { formatAddress } from "../link/index.ts";
 import {
   KPATCH_MAX_STACK_ENTRIES,
+  stackTraceSaveRegs,
   stackTraceSaveTskReliable,
   UNWINDERS,
   walkMemory,
@@ -40,25 +41,19 @@ import type { PatchPlan } from "./plan.ts";
 export const KPATCH_ATTEMPTS = 5;
 export const KPATCH_RETRY_S = 2;
 
-/** What a stack walk costs a real kernel: per task, and per frame by frame pointer. */
+/** What the walk of another thread's stack costs a real kernel: per task, and per frame by frame pointer. */
 const WALK_COST_PER_TASK = 120;
 const WALK_COST_PER_FRAME = 35;
-
-/** What the elected stopper itself has on its stack while it checks the others. */
-const STOPPER_STACK: readonly string[] = [
-  "patch_loop",
-  "patch_stop_fn",
-  "multi_cpu_stop",
-  "cpu_stopper_thread",
-  "kthread",
-  "ret_from_fork",
-  "ret_from_fork_asm",
-];
 
 interface Checked {
   readonly blockers: readonly Blocker[];
   readonly frames: number;
   readonly tasks: readonly Switched[];
+}
+
+/** The thread that checks: the only one that runs, and it knows its own registers. */
+function isOwn(g: GuestView, task: Task): boolean {
+  return g.registers.sp > task.stack.lo && g.registers.sp <= task.stack.hi;
 }
 
 function checkTask(
@@ -68,12 +63,11 @@ function checkTask(
   task: Task,
 ): Blocker | number {
   const memory = walkMemory(g.read, g.image, [plan.module]);
-  const trace = stackTraceSaveTskReliable(
-    UNWINDERS[unwinder],
-    memory,
-    task,
-    KPATCH_MAX_STACK_ENTRIES,
-  );
+  const rows = UNWINDERS[unwinder];
+  const isSelf = isOwn(g, task);
+  const trace = isSelf
+    ? stackTraceSaveRegs(rows, memory, task, g.registers, KPATCH_MAX_STACK_ENTRIES)
+    : stackTraceSaveTskReliable(rows, memory, task, KPATCH_MAX_STACK_ENTRIES);
   const stack = trace.frames.map((f) => f.ip);
   const hit = stack
     .map((ip) => plan.functions.find((f) => ip >= f.oldVa && ip < f.oldVa + BigInt(f.oldSize)))
@@ -89,7 +83,7 @@ function checkTask(
   if (trace.error?.reason === "too_deep") {
     return blocker(`more than ${KPATCH_MAX_STACK_ENTRIES} trace entries`, undefined);
   }
-  if (!trace.reliable) {
+  if (isSelf ? !trace.complete : !trace.reliable) {
     const e = trace.error;
     const symbol = e === undefined || e.ip === 0n ? undefined : e.symbol;
     return blocker(`unreliable stack (${e?.reason ?? "incomplete"})`, symbol);
@@ -97,21 +91,23 @@ function checkTask(
   return stack.length;
 }
 
-/** kpatch_verify_activeness_safety(): every thread, with the machine stopped. */
+/**
+ * kpatch_verify_activeness_safety(): every thread, with the machine stopped. The other CPUs' stoppers stand in the same
+ * loop as the one that checks, so its stack speaks for theirs.
+ */
 function verifyActivenessSafety(g: GuestView, plan: PatchPlan, unwinder: UnwinderName): Checked {
   const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
   const blockers: Blocker[] = [];
   let frames = 0;
   const tasks: Switched[] = [];
   for (const task of readTasks(g.read, g.image)) {
-    if (stoppers.has(task.va)) continue;
-    tasks.push({ task: task.comm, pid: task.pid, how: "stack check" });
+    const isSelf = isOwn(g, task);
+    if (stoppers.has(task.va) && !isSelf) continue;
     const r = checkTask(g, plan, unwinder, task);
-    if (typeof r === "number") frames += r;
-    else {
-      frames += r.stack.length;
-      blockers.push(r);
-    }
+    if (typeof r !== "number") blockers.push(r);
+    if (isSelf) continue; // at hand already: nothing to charge, and nobody to switch
+    tasks.push({ task: task.comm, pid: task.pid, how: "stack check" });
+    frames += typeof r === "number" ? r : r.stack.length;
   }
   return { blockers, frames, tasks };
 }
@@ -146,8 +142,6 @@ function* apply(request: Request): Program<Outcome> {
       `${unhookable.map((f) => f.name).join(", ")}: no fentry site to hook`,
     );
   }
-  const busy = plan.functions.find((f) => STOPPER_STACK.includes(f.name));
-  if (busy) return outcome("refused", `${busy.name}: on the stack of the thread that checks`);
   yield* loadModule(image, plan);
   const caller = symbolVa(image, "ftrace_caller");
   const sites = plan.functions.map((f) => f.site ?? 0n);

@@ -88,3 +88,22 @@ describe("the quiescent set", () => {
     },
   );
 });
+
+describe("kpatch", () => {
+  test.each(["multi_cpu_stop", "cpu_stopper_thread"])(
+    "finds %s on its own stack, where it looks for it",
+    (name) => {
+      lab.reset(3);
+      const before = lab.session.text();
+      const plan = planPatch(lab.built.image, lab.module(replacement(name)));
+      lab.request(mechanism("kpatch"), plan);
+      expect(lab.finish()).toBe("done");
+      const { outcome } = lab.session.agent;
+      expect(outcome?.result).toBe("refused");
+      expect(outcome?.blockers).toContainEqual(
+        expect.objectContaining({ task: "migration/0", symbol: name }),
+      );
+      expect(lab.session.text()).toEqual(before);
+    },
+  );
+});
