@@ -10,6 +10,7 @@ const top = join(dirname(fileURLToPath(import.meta.url)), "..");
 const out = resolve(process.argv[2] ?? join(top, "dist"));
 const { dispatchText, packIsa } = await import(pathToFileURL(join(out, "src/isa/index.js")).href);
 
+const isa = packIsa();
 const modules = new Map();
 for (const f of readdirSync(join(top, "assembly"))) {
   if (!f.endsWith(".ts")) continue;
@@ -21,7 +22,7 @@ for (const f of readdirSync(join(top, "assembly"))) {
 mkdirSync(join(top, "build"), { recursive: true });
 writeFileSync(
   join(top, "build", "dispatch.ts"),
-  dispatchText(packIsa(), (n) => modules.get(n)),
+  dispatchText(isa, (n) => modules.get(n)),
 );
 
 // What the engine of the oldest Node here has.
@@ -53,4 +54,25 @@ binaryen.setAlwaysInlineMaxSize(INLINE.always);
 binaryen.setFlexibleInlineMaxSize(INLINE.flexible);
 binaryen.setOneCallerInlineMaxSize(INLINE.oneCaller);
 module.optimize();
-writeFileSync(join(out, "core.wasm"), module.emitBinary());
+writeFileSync(join(out, "core.wasm"), Buffer.concat([module.emitBinary(), tables(isa.patches)]));
+
+/** The packed instruction table as a custom section, which the host copies into every machine (src/machine/core.ts). */
+function tables(patches) {
+  const parts = [Buffer.from([10]), Buffer.from("isa.tables")];
+  for (const { at, bytes } of patches) {
+    const head = Buffer.alloc(8);
+    head.writeUInt32LE(at, 0);
+    head.writeUInt32LE(bytes.length, 4);
+    parts.push(head, bytes);
+  }
+  const body = Buffer.concat(parts);
+  const size = [];
+  for (let n = body.length; ; n >>>= 7) {
+    if (n < 128) {
+      size.push(n);
+      break;
+    }
+    size.push((n & 127) | 128);
+  }
+  return Buffer.concat([Buffer.from([0, ...size]), body]);
+}

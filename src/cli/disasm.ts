@@ -4,13 +4,13 @@ import { Decoder, DecoderOptions, FlowControl, Formatter, FormatterSyntax, OpKin
 import type { Instruction } from "iced-x86";
 import type { Image, ImageSymbol } from "../link/index.ts";
 import { findSymbol, formatAddress, symbolAt } from "../link/index.ts";
+import { toJson as json } from "../report/index.ts";
 import { COMMON } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, unknown, UsageError } from "./errors.ts";
-import { buildNamed } from "./files.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
+import { buildNamed } from "./scenarios.ts";
 
 interface Line {
   readonly va: bigint;

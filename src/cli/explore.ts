@@ -1,15 +1,15 @@
 // `quiesce explore`: the patch requested at every instruction of the unpatched run in turn, under one schedule or
 // several; what is found first is made small. It ends when all is tried, when the time is over, or at Ctrl-C.
 import { prepare, sweep } from "../explore/index.ts";
-import { sweepText } from "../report/index.ts";
+import { sweepText, toJson as json } from "../report/index.ts";
 import { runNumbers, SEARCH_LIKE, shard, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, UsageError } from "./errors.ts";
-import { buildNamed, checkOutput, coreModule, writeOutput } from "./files.ts";
+import { checkOutput, coreModule, writeOutput } from "./files.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
 import { mechanismsNamed, reproText } from "./run.ts";
+import { buildNamed } from "./scenarios.ts";
 
 const SECONDS = 15;
 /** Runs between two looks at the clock and the signals. */

@@ -1,12 +1,12 @@
 // `quiesce list`: the names that the other commands take.
+import { toJson as json } from "../report/index.ts";
 import { COMMON } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./errors.ts";
-import { scenarioNames } from "./files.ts";
 import { MECHANISM_NAMES, UNWINDER_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
+import { scenarioNames } from "./scenarios.ts";
 
 export const listCommand = (door: Door): Command =>
   command("list", "Names of the scenarios, mechanisms and unwinders", COMMON, ({ args }) => {

@@ -33,9 +33,6 @@ export interface Stream {
   readonly fd?: number;
 }
 
-/** JSON as every command prints it. */
-export { toJson as json } from "../report/index.ts";
-
 export function makeDoor(streams: Streams, output: string | undefined): Door {
   if (output !== undefined) checkOutput(output);
   const start = performance.now();

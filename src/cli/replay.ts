@@ -2,16 +2,16 @@
 // ready mark of that run.
 import type { ReproMismatch } from "../explore/index.ts";
 import { parseRepro, prepare, replay, replayTo } from "../explore/index.ts";
-import { mismatchText, momentText, replayText } from "../report/index.ts";
+import { mismatchText, momentText, replayText, toJson as json } from "../report/index.ts";
 import { chosen, COMMON, MAX_INSN, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, unknown, UsageError } from "./errors.ts";
-import { buildNamed, coreModule, readInput } from "./files.ts";
+import { coreModule, readInput } from "./files.ts";
 import { MECHANISM_NAMES, UNWINDER_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
 import { mechanismsNamed } from "./run.ts";
+import { buildNamed } from "./scenarios.ts";
 
 const ARGS = {
   ...COMMON,

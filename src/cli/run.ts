@@ -3,15 +3,15 @@ import type { Run } from "../explore/index.ts";
 import { prepare, runExplained } from "../explore/index.ts";
 import type { Mechanism, UnwinderName } from "../patch/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
-import { runTable, storyText, traceLines } from "../report/index.ts";
+import { runTable, storyText, traceLines, toJson as json } from "../report/index.ts";
 import { chosen, MAX_INSN, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, unknown } from "./errors.ts";
-import { buildNamed, checkOutput, coreModule, writeOutput } from "./files.ts";
+import { checkOutput, coreModule, writeOutput } from "./files.ts";
 import { MECHANISM_NAMES, UNWINDER_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
+import { buildNamed } from "./scenarios.ts";
 
 const ARGS = {
   ...RUN_LIKE,

@@ -3,15 +3,15 @@
 import type { Run } from "../explore/index.ts";
 import { prepare, runExplained } from "../explore/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
-import { isAsClaimed, runTable } from "../report/index.ts";
+import { isAsClaimed, runTable, toJson as json } from "../report/index.ts";
 import { RUN_LIKE, runNumbers } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./errors.ts";
-import { buildNamed, coreModule } from "./files.ts";
+import { coreModule } from "./files.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
 import { violationText } from "./run.ts";
+import { buildNamed } from "./scenarios.ts";
 
 const SCENARIO = "default";
 

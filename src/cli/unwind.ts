@@ -4,14 +4,15 @@ import Table from "cli-table3";
 import { scoreUnwinders, showStacks } from "../check/index.ts";
 import type { StackRun, TaskStacks, UnwindScore } from "../check/index.ts";
 import { UNWINDERS } from "../unwind/index.ts";
+import { toJson as json } from "../report/index.ts";
 import { chosen, MAX_INSN, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./errors.ts";
-import { buildNamed, coreModule } from "./files.ts";
+import { coreModule } from "./files.ts";
 import { UNWINDER_NAMES } from "./names.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
+import { buildNamed } from "./scenarios.ts";
 
 const ARGS = {
   ...RUN_LIKE,

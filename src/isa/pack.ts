@@ -1,6 +1,6 @@
 // Turns the rows of the instruction table into what the decoder reads from wasm memory (slots, groups, rows), and deals
-// out the micro-op numbers. Nothing is generated into a file: the host packs at start, the build script asks for the
-// list of operations to write the dispatch from.
+// out the micro-op numbers. The build packs: it writes the dispatch from the list of operations, and puts the tables
+// into core.wasm.
 import {
   ATTR_BRANCH,
   ATTR_D64,

@@ -1,7 +1,6 @@
 // The seam to the wasm core: instantiation, typed access to its memory, and its exported functions under their names.
 // The only file that casts what WebAssembly hands out. Everything above it speaks of vCPUs and addresses.
 import { ARENA_END } from "../../assembly/abi.ts";
-import { packIsa } from "../isa/index.ts";
 
 /** What the core exports, with wasm's own types: i64 is bigint, i32 and addresses are number. */
 export interface CoreExports {
@@ -28,6 +27,9 @@ export interface CoreExports {
 /** Scratch bytes for hostWrite and snapPage: one page, above the bounce buffers. */
 export const HOST_PAGE = 0xd000;
 
+/** The custom section of core.wasm that scripts/asc.mjs adds. */
+const ISA_TABLES = "isa.tables";
+
 export class Core {
   readonly exports: CoreExports;
   readonly #memory: WebAssembly.Memory;
@@ -42,7 +44,21 @@ export class Core {
     this.exports = instance.exports as unknown as CoreExports;
     this.#bytes = new Uint8Array(this.#memory.buffer);
     this.#view = new DataView(this.#memory.buffer);
-    for (const p of packIsa().patches) this.#bytes.set(p.bytes, p.at);
+    this.#loadTables(module);
+  }
+
+  /** The instruction table that the build packed into the module: address, length, bytes, again and again. */
+  #loadTables(module: WebAssembly.Module): void {
+    const [section] = WebAssembly.Module.customSections(module, ISA_TABLES);
+    if (section === undefined) {
+      throw new Error(`core.wasm has no section ${ISA_TABLES}, expected one from the build`);
+    }
+    const view = new DataView(section);
+    for (let p = 0; p < section.byteLength;) {
+      const length = view.getUint32(p + 4, true);
+      this.#bytes.set(new Uint8Array(section, p + 8, length), view.getUint32(p, true));
+      p += 8 + length;
+    }
   }
 
   /** The memory as bytes; valid until the next call into the core. */

@@ -1,4 +1,6 @@
 // The table itself: its rows pack, its examples decode as iced-x86 decodes them, and no two rows claim one encoding.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Code, Decoder, DecoderOptions, Mnemonic } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { X86, packIsa } from "../../src/isa/index.ts";
@@ -59,7 +61,14 @@ describe("the instruction table", () => {
     expect(() => packIsa(X86)).not.toThrow();
   });
 
-  test("packing is deterministic", () => {
+  test("packing is deterministic, and the built core carries what it gives", () => {
     expect(packIsa()).toEqual(packIsa());
+    const file = readFileSync(join(import.meta.dirname, "../../dist/core.wasm"));
+    const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(file), "isa.tables");
+    const expected = packIsa().patches.flatMap(({ at, bytes }) => [
+      Buffer.from(Uint32Array.of(at, bytes.length).buffer),
+      bytes,
+    ]);
+    expect(Buffer.concat(expected).equals(Buffer.from(section ?? new ArrayBuffer(0)))).toBe(true);
   });
 });
