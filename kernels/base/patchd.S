@@ -14,6 +14,7 @@ C_FUNC_START_NOTRACE patch_loop
 	xorl	%edi, %edi			/* result of the last order */
 SYM_INNER_LABEL patch_call
 	HYPERCALL HC_PATCH
+.Lorder:
 	cmpl	$PATCH_CALL, %eax
 	je	2f
 	cmpl	$PATCH_DONE, %eax
@@ -37,6 +38,16 @@ SYM_INNER_LABEL patch_call
 	FRAME_END
 	ret
 SYM_FUNC_END patch_loop
+
+# edi: UPCALL_*, rsi: argument. A function that was called by an order calls the patch core: its orders from here on
+# are carried out in this task, up to PATCH_DONE. Returns its value.
+C_FUNC_START_NOTRACE patch_upcall
+	pushq	%rbx
+	subq	$8, %rsp
+	movl	$1, %ebx
+	HYPERCALL HC_UPCALL
+	jmp	.Lorder				/* the frame is patch_loop's */
+SYM_FUNC_END patch_upcall
 
 C_FUNC_START_NOTRACE patchd
 1:	movl	$1, %edi

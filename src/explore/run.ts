@@ -14,7 +14,13 @@ import {
   type Violation,
 } from "../check/index.ts";
 import { seededSchedule, type Schedule, type Slice } from "../machine/index.ts";
-import type { Blocker, Mechanism, Result, SessionSnapshot } from "../patch/index.ts";
+import {
+  jobOf,
+  type Blocker,
+  type Mechanism,
+  type Result,
+  type SessionSnapshot,
+} from "../patch/index.ts";
 import type { Prepared } from "./prepare.ts";
 
 /** How a run is to go. at: instructions from the ready mark to the request. */
@@ -140,7 +146,7 @@ export function runOne(p: Prepared, mechanism: Mechanism, spec: RunSpec): Run {
     expected: p.baseline.results,
     pristine: p.pristine,
   });
-  session.request(() => mechanism.apply(p.request));
+  session.request(jobOf(mechanism, p.request));
   // A request that comes late has as long as one that comes at once.
   const limit = Math.min(spec.until ?? Infinity, spec.at + scenario.budgetInsns);
   const trace = observed.finish(finish(p, limit));
@@ -173,7 +179,7 @@ export function showMoment(p: Prepared, mechanism: Mechanism, spec: RunSpec, unt
   const { session } = p;
   approach(p, { ...spec, until });
   if (until < spec.at) return;
-  session.request(() => mechanism.apply(p.request));
+  session.request(jobOf(mechanism, p.request));
   session.run(p.readyAt + until);
 }
 
@@ -184,8 +190,9 @@ function reportOf(
   verdict: Verdict,
   time: { readonly modelled: number; readonly latency: number | undefined },
 ): RunReport {
-  const { image, plan, outcome } = trace;
-  const result = outcome?.result ?? "stalled";
+  const { image, plan } = trace;
+  const outcome = trace.outcome ?? p.session.agent.progress;
+  const result = trace.outcome?.result ?? "stalled";
   const frame = (ip: bigint): ReportFrame => ({
     ip: hex(ip),
     symbol: addressName(image, plan, ip),

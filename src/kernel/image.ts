@@ -2,7 +2,7 @@
 // It knows structs and symbols, not the machine.
 import type { Image } from "../link/index.ts";
 import { findSymbol } from "../link/index.ts";
-import type { Field, Struct } from "./layout.ts";
+import type { Field, Struct } from "./struct.ts";
 import { CONSTANTS, PERCPU } from "./layout.ts";
 
 /** Reads n bytes of guest memory at a kernel virtual address. */

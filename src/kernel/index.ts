@@ -23,7 +23,16 @@ export {
   WAIT_QUEUE_ENTRY,
   WAIT_QUEUE_HEAD,
 } from "./layout.ts";
-export type { Field, Struct } from "./layout.ts";
+export {
+  KLP_CONSTANTS,
+  KLP_FUNC,
+  KLP_OBJECT,
+  KLP_OPS,
+  KLP_PATCH,
+  KLP_SHADOW,
+  KLP_STATE,
+} from "./klp-layout.ts";
+export type { Field, Struct } from "./struct.ts";
 export { declaredFrames, readImage, stackAreas } from "./stacks.ts";
 export type { DeclaredFrame, StackArea } from "./stacks.ts";
 export {
@@ -38,5 +47,22 @@ export {
   threadSize,
 } from "./task.ts";
 export type { InactiveFrame, PtRegs, StackRange, Task } from "./task.ts";
-export { call, log, look, sleep, stopMachine, withLock, write, writeWord } from "./patch-call.ts";
-export type { GuestView, Looked, Program, Step, Under } from "./patch-call.ts";
+export {
+  call,
+  callUp,
+  clearBit,
+  log,
+  look,
+  progress,
+  reply,
+  setBit,
+  sleep,
+  stopMachine,
+  wait,
+  withLock,
+  withMutex,
+  write,
+  writeField,
+  writeWord,
+} from "./patch-call.ts";
+export type { GuestView, Looked, Message, Program, Step, Under, Upcall } from "./patch-call.ts";

@@ -1,53 +1,8 @@
 // The toy kernel's structures as one table: every struct, field, flag and constant that both the
 // assembly in kernels/base and the readers in this folder need. Offsets are computed here and
 // nowhere else, as arch/x86/kernel/asm-offsets.c does it; names are those of Linux v6.12.
-
-/** One field: its name and its size in bytes; a trailing number aligns it (default: its size, at most 8). */
-type FieldRow = readonly [name: string, size: number, align?: number];
-
-/** A field with its computed offset from the start of the struct. */
-export interface Field {
-  readonly name: string;
-  readonly offset: number;
-  readonly size: number;
-}
-
-/** A struct with computed offsets; `prefix` begins its assembly symbols (`TASK_threadsp`). */
-export interface Struct<F extends string> {
-  readonly name: string;
-  readonly prefix: string;
-  readonly size: number;
-  readonly fields: Readonly<Record<F, Field>>;
-}
-
-function alignUp(n: number, align: number): number {
-  return Math.ceil(n / align) * align;
-}
-
-function isComplete<F extends string>(
-  fields: Partial<Record<string, Field>>,
-  names: readonly F[],
-): fields is Record<F, Field> {
-  return names.every((name) => fields[name] !== undefined);
-}
-
-function makeStruct<const R extends readonly FieldRow[]>(
-  name: string,
-  prefix: string,
-  rows: R,
-  align = 8,
-): Struct<R[number][0]> {
-  const fields: Partial<Record<string, Field>> = {};
-  let offset = 0;
-  for (const [field, size, fieldAlign] of rows) {
-    offset = alignUp(offset, fieldAlign ?? Math.min(size, 8));
-    fields[field] = { name: field, offset, size };
-    offset += size;
-  }
-  const names: readonly R[number][0][] = rows.map(([field]) => field);
-  if (!isComplete(fields, names)) throw new Error(`struct ${name}: a field has no offset`);
-  return { name, prefix, size: alignUp(offset, align), fields };
-}
+import { KLP_CONSTANTS, KLP_STRUCTS } from "./klp-layout.ts";
+import { makeStruct, type Field } from "./struct.ts";
 
 /**
  * struct task_struct, thread_info first as on x86-64.
@@ -294,6 +249,7 @@ export const CONSTANTS = {
 } as const;
 
 const STRUCTS = [
+  ...KLP_STRUCTS,
   TASK,
   PT_REGS,
   INACTIVE_FRAME,
@@ -333,6 +289,7 @@ export function asmOffsetsInc(): string {
     text += line(`TIF_${name}`, bit) + line(`_TIF_${name}`, 2 ** bit);
   }
   for (const [name, value] of Object.entries(TASK_STATE)) text += line(`TASK_${name}`, value);
-  for (const [name, value] of Object.entries(CONSTANTS)) text += line(name, value);
+  const constants = { ...CONSTANTS, ...KLP_CONSTANTS };
+  for (const [name, value] of Object.entries(constants)) text += line(name, value);
   return text;
 }

@@ -3,7 +3,8 @@
 // vCPU, with its interrupt flag and its locks. This file is the vocabulary; who executes it is src/patch.
 // DIFFERS: the instruction is VMCALL and goes to the host; there is no VMX otherwise.
 import type { Image } from "../link/index.ts";
-import type { Read } from "./image.ts";
+import { fieldVa, type Read } from "./image.ts";
+import type { Struct } from "./struct.ts";
 
 /** What a step that looks may see. */
 export interface GuestView {
@@ -17,7 +18,15 @@ export interface GuestView {
  * What makes several memory accesses of one step atomic against the guest: a lock that the task holds, or every other
  * CPU standing still. `word` is one aligned access, which needs nothing.
  */
-export type Under = "word" | "tasklist_lock" | "text_mutex" | "stop_machine";
+export type Under =
+  | "word"
+  | "tasklist_lock"
+  | "rq_lock"
+  | "text_mutex"
+  | "klp_mutex"
+  | "stop_machine"
+  /** Memory that nobody else has an address of yet. */
+  | "private";
 
 /** A look's result and what a real kernel would have spent on it, in instructions. */
 export interface Looked {
@@ -28,16 +37,44 @@ export interface Looked {
 export type Step =
   /** One store to guest memory; text is written as through text_poke's alias mapping. */
   | { readonly op: "write"; readonly va: bigint; readonly bytes: Uint8Array }
+  /** One locked read-modify-write of a word: `set` and `clear` are masks. The answer is the word before. */
+  | {
+      readonly op: "rmw";
+      readonly va: bigint;
+      readonly size: 4 | 8;
+      readonly set: bigint;
+      readonly clear: bigint;
+    }
   | { readonly op: "look"; readonly under: Under; readonly run: (g: GuestView) => Looked }
-  /** The guest calls one of its functions; the answer is its rax. */
-  | { readonly op: "call"; readonly fn: string; readonly args: readonly bigint[] }
+  /** The guest calls one of its functions, by name or address; the answer is its rax, or an Upcall before that. */
+  | { readonly op: "call"; readonly fn: string | bigint; readonly args: readonly bigint[] }
+  /** Ends the upcall that the last answer was; the answer is what the outer call comes to next. */
+  | { readonly op: "return"; readonly value: bigint }
   | { readonly op: "sleep"; readonly ticks: number }
+  /** Sleeps until a message is there or the ticks are over; the answer is the message, or undefined. */
+  | { readonly op: "wait"; readonly ticks: number | undefined }
+  /** Answers a message; takes no time. */
+  | { readonly op: "reply"; readonly to: number; readonly value: unknown }
   /** The steps that follow are executed by the elected stopper, with every CPU stopped. */
   | { readonly op: "stop" }
   /** Back from stop_machine. */
   | { readonly op: "resume" }
+  /** How it stands, for whoever asks before the end; takes no time. */
+  | { readonly op: "progress"; readonly value: unknown }
   /** Says something in the mechanism's own words; takes no time. */
   | { readonly op: "log"; readonly text: string };
+
+/** The guest function that a program called has called back into the patch core. */
+export interface Upcall {
+  readonly upcall: number;
+  readonly arg: bigint;
+}
+
+/** What somebody outside of the guest asks of a program that waits. */
+export interface Message {
+  readonly id: number;
+  readonly value: unknown;
+}
 
 /** A mechanism's program. Its only contact with the world is `yield`. */
 export type Program<R> = Generator<Step, R, unknown>;
@@ -63,11 +100,71 @@ export function* look<T>(
   return (yield { op: "look", under, run }) as T;
 }
 
+/** Stores one field of a struct that lies at va. */
+export function* writeField<F extends string>(
+  struct: Struct<F>,
+  va: bigint,
+  field: NoInfer<F>,
+  value: bigint,
+): Program<void> {
+  const { size } = struct.fields[field];
+  if (size !== 1 && size !== 4 && size !== 8) throw new Error(`${struct.name}.${field}: no word`);
+  yield* writeWord(fieldVa(struct, va, field), value, size);
+}
+
+/** set_bit() and clear_bit() on the word of 8 bytes at va; answers the bit before. */
+export function* setBit(va: bigint, bit: number): Program<boolean> {
+  const old = yield { op: "rmw", va, size: 8, set: 1n << BigInt(bit), clear: 0n };
+  return typeof old === "bigint" && ((old >> BigInt(bit)) & 1n) === 1n;
+}
+
+export function* clearBit(va: bigint, bit: number): Program<boolean> {
+  const old = yield { op: "rmw", va, size: 8, set: 0n, clear: 1n << BigInt(bit) };
+  return typeof old === "bigint" && ((old >> BigInt(bit)) & 1n) === 1n;
+}
+
 /** Calls a guest function and answers its result. */
-export function* call(fn: string, ...args: readonly bigint[]): Program<bigint> {
+export function* call(fn: string | bigint, ...args: readonly bigint[]): Program<bigint> {
   const answer = yield { op: "call", fn, args };
   if (typeof answer !== "bigint") throw new Error(`patch call: ${fn} was not answered`);
   return answer;
+}
+
+function isUpcall(answer: unknown): answer is Upcall {
+  return typeof answer === "object" && answer !== null && "upcall" in answer;
+}
+
+/** As call, for a function that may call back into the patch core: `serve` answers each upcall's result. */
+export function* callUp(
+  serve: (up: Upcall) => Program<bigint>,
+  fn: string | bigint,
+  ...args: readonly bigint[]
+): Program<bigint> {
+  let answer = yield { op: "call", fn, args };
+  while (isUpcall(answer)) {
+    const value: bigint = yield* serve(answer);
+    answer = yield { op: "return", value };
+  }
+  if (typeof answer !== "bigint") throw new Error(`patch call: ${fn} was not answered`);
+  return answer;
+}
+
+function isMessage(answer: unknown): answer is Message {
+  return typeof answer === "object" && answer !== null && "id" in answer;
+}
+
+/** Sleeps until a message comes, or for `ticks`; without `ticks` for as long as it takes. */
+export function* wait(ticks?: number): Program<Message | undefined> {
+  const answer = yield { op: "wait", ticks };
+  return isMessage(answer) ? answer : undefined;
+}
+
+export function* progress(value: unknown): Program<void> {
+  yield { op: "progress", value };
+}
+
+export function* reply(to: number, value: unknown): Program<void> {
+  yield { op: "reply", to, value };
 }
 
 export function* sleep(ticks: number): Program<void> {
@@ -91,5 +188,13 @@ export function* withLock<T>(lock: bigint, body: Program<T>): Program<T> {
   yield* call("_raw_spin_lock", lock);
   const value = yield* body;
   yield* call("_raw_spin_unlock", lock);
+  return value;
+}
+
+/** Runs `body` with a mutex of the guest held. */
+export function* withMutex<T>(mutex: bigint, body: Program<T>): Program<T> {
+  yield* call("mutex_lock", mutex);
+  const value = yield* body;
+  yield* call("mutex_unlock", mutex);
   return value;
 }

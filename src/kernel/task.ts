@@ -3,7 +3,7 @@
 import type { Image } from "../link/index.ts";
 import type { Read } from "./image.ts";
 import { nrCpus, perCpuVa, readField, readUint, symbolVa } from "./image.ts";
-import type { Field, Struct } from "./layout.ts";
+import type { Field, Struct } from "./struct.ts";
 import {
   CONSTANTS,
   INACTIVE_FRAME,

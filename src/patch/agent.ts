@@ -1,10 +1,17 @@
 // The patching side of the patch call: it holds a mechanism's program, performs one step per execution of the guest
 // instruction, and remembers the answers. A snapshot stores the answers; restoring feeds them to a new program, which
 // touches nothing until it has caught up.
-import { CONSTANTS, symbolVa, type Program, type Step } from "../kernel/index.ts";
+import {
+  CONSTANTS,
+  readUint,
+  symbolVa,
+  type Message,
+  type Program,
+  type Step,
+} from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
 import type { Machine } from "../machine/index.ts";
-import type { Outcome } from "./mechanism.ts";
+import { isOutcome, type Outcome } from "./mechanism.ts";
 
 /** A store that the mechanism made. */
 export interface AgentWrite {
@@ -30,13 +37,23 @@ export interface AgentState {
   readonly writes: readonly AgentWrite[];
   readonly logs: readonly AgentLog[];
   readonly steps: number;
+  /** Messages that the program has not taken yet, and its answers to those that it has. */
+  /** The last thing that the program said of how it stands. */
+  readonly progress: unknown;
+  readonly inbox: readonly Message[];
+  readonly replies: readonly Message[];
 }
 
 /** What the next patch call brings: nothing yet, the value of a step that was performed, or the guest's own result. */
 type Waiting =
   | { readonly for: "start" }
   | { readonly for: "value"; readonly value: unknown }
-  | { readonly for: "result" };
+  | { readonly for: "result" }
+  | { readonly for: "message" };
+
+function takesNoTurn(step: Step): step is Step & { readonly op: "log" | "reply" | "progress" } {
+  return step.op === "log" || step.op === "reply" || step.op === "progress";
+}
 
 /** Ticks that patchd sleeps when there is nothing to do: a request wakes it. */
 const FOREVER = 0x3fff_ffffn;
@@ -51,6 +68,9 @@ const START: AgentState = {
   writes: [],
   logs: [],
   steps: 0,
+  progress: undefined,
+  inbox: [],
+  replies: [],
 };
 
 export class Agent {
@@ -58,6 +78,8 @@ export class Agent {
   readonly #image: Image;
   /** Told of every store of the mechanism, right after it; the machine stands still meanwhile. */
   onWrite: ((w: AgentWrite) => void) | undefined;
+  /** Told of everything that the mechanism says, in its place among what the guest says. */
+  onLog: ((text: string) => void) | undefined;
   #make: (() => Program<Outcome>) | undefined;
   #program: Program<Outcome> | undefined;
   #state: AgentState = START;
@@ -72,6 +94,12 @@ export class Agent {
 
   get outcome(): Outcome | undefined {
     return this.#state.outcome;
+  }
+
+  /** How an unfinished program stands, when it says so. */
+  get progress(): Outcome | undefined {
+    const p = this.#state.progress;
+    return isOutcome(p) ? p : undefined;
   }
 
   get active(): boolean {
@@ -97,6 +125,11 @@ export class Agent {
     };
   }
 
+  /** Leaves a message for a program that waits, or will. Who sends it wakes patchd. */
+  send(message: Message): void {
+    this.#state = { ...this.#state, inbox: [...this.#state.inbox, message] };
+  }
+
   /** Forgets the program; patchd idles again. */
   clear(): void {
     this.#make = undefined;
@@ -115,27 +148,59 @@ export class Agent {
     if (!this.#program || s.waiting.for === "start") return;
     let r = this.#program.next();
     for (const a of s.answers) {
-      while (!r.done && r.value.op === "log") r = this.#program.next(undefined);
+      while (!r.done && takesNoTurn(r.value)) r = this.#program.next(undefined);
       r = this.#program.next(a);
     }
-    while (!r.done && r.value.op === "log") r = this.#program.next(undefined);
+    while (!r.done && takesNoTurn(r.value)) r = this.#program.next(undefined);
   }
 
   /** One execution of the patch call on a vCPU. */
   patchCall(vcpu: number): void {
-    const m = this.#machine;
     const program = this.#program;
     if (!program || this.#state.outcome) return this.#order(vcpu, "PATCH_IDLE", FOREVER);
     const w = this.#state.waiting;
     let r: IteratorResult<Step, Outcome>;
     if (w.for === "start") r = program.next();
-    else {
-      const answer = w.for === "value" ? w.value : m.reg(vcpu, "rdi");
-      this.#answers.push(answer);
-      r = program.next(answer);
-    }
-    while (!r.done && r.value.op === "log") {
-      this.#logs.push({ insn: m.retired, text: r.value.text });
+    else r = this.#answer(program, this.#answerTo(w, vcpu));
+    this.#go(vcpu, program, r);
+  }
+
+  /** The guest function that the program called has called back. */
+  upcall(vcpu: number): void {
+    const program = this.#program;
+    if (!program || this.#state.waiting.for !== "result")
+      throw new Error("patch call: an upcall that no order led to");
+    const m = this.#machine;
+    const upcall = { upcall: Number(m.reg(vcpu, "rdi")), arg: m.reg(vcpu, "rsi") };
+    this.#go(vcpu, program, this.#answer(program, upcall));
+  }
+
+  #answerTo(w: Waiting, vcpu: number): unknown {
+    if (w.for === "value") return w.value;
+    if (w.for === "result") return this.#machine.reg(vcpu, "rdi");
+    const [message, ...inbox] = this.#state.inbox;
+    this.#state = { ...this.#state, inbox };
+    return message;
+  }
+
+  #answer(program: Program<Outcome>, answer: unknown): IteratorResult<Step, Outcome> {
+    this.#answers.push(answer);
+    return program.next(answer);
+  }
+
+  #go(vcpu: number, program: Program<Outcome>, first: IteratorResult<Step, Outcome>): void {
+    const m = this.#machine;
+    let r = first;
+    while (!r.done && takesNoTurn(r.value)) {
+      if (r.value.op === "log") {
+        this.#logs.push({ insn: m.retired, text: r.value.text });
+        this.onLog?.(r.value.text);
+      } else if (r.value.op === "progress") {
+        this.#state = { ...this.#state, progress: r.value.value };
+      } else {
+        const { to: id, value } = r.value;
+        this.#state = { ...this.#state, replies: [...this.#state.replies, { id, value }] };
+      }
       r = program.next(undefined);
     }
     if (r.done) {
@@ -157,6 +222,8 @@ export class Agent {
       case "write":
         m.write(step.va, step.bytes, vcpu);
         return this.#wrote(vcpu, { insn: m.retired, va: step.va, bytes: step.bytes });
+      case "rmw":
+        return this.#rmw(vcpu, step);
       case "look": {
         const { value, cost } = step.run({
           read: (va, n) => m.read(va, n, vcpu),
@@ -172,13 +239,26 @@ export class Agent {
       case "sleep":
         this.#state = { ...this.#state, waiting: { for: "value", value: undefined } };
         return this.#order(vcpu, "PATCH_IDLE", BigInt(step.ticks));
+      case "wait":
+        this.#state = { ...this.#state, waiting: { for: "message" } };
+        if (this.#state.inbox.length > 0) return this.#order(vcpu, "PATCH_AGAIN", 0n);
+        return this.#order(
+          vcpu,
+          "PATCH_IDLE",
+          step.ticks === undefined ? FOREVER : BigInt(step.ticks),
+        );
+      case "return":
+        this.#state = { ...this.#state, waiting: { for: "result" } };
+        return this.#order(vcpu, "PATCH_DONE", step.value);
       case "stop":
         return this.#call(vcpu, "stop_machine", [symbolVa(this.#image, "patch_stop_fn"), 0n]);
       case "resume":
         this.#state = { ...this.#state, waiting: { for: "result" } };
         return this.#order(vcpu, "PATCH_DONE", 0n);
       case "log":
-        throw new Error("patch call: a log step takes no turn");
+      case "reply":
+      case "progress":
+        throw new Error(`patch call: a ${step.op} step takes no turn`);
     }
   }
 
@@ -188,14 +268,27 @@ export class Agent {
     this.#again(vcpu, undefined);
   }
 
-  #call(vcpu: number, fn: string, args: readonly bigint[]): void {
+  #rmw(vcpu: number, step: Step & { readonly op: "rmw" }): void {
+    const m = this.#machine;
+    const old = readUint((va, n) => m.read(va, n, vcpu), step.va, step.size);
+    const value = (old & ~step.clear) | step.set;
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, value, true);
+    const w = { insn: m.retired, va: step.va, bytes: bytes.subarray(0, step.size) };
+    m.write(w.va, w.bytes, vcpu);
+    this.#writes.push(w);
+    this.onWrite?.(w);
+    this.#again(vcpu, old);
+  }
+
+  #call(vcpu: number, fn: string | bigint, args: readonly bigint[]): void {
     const m = this.#machine;
     const [rdi = 0n, rsi = 0n, rcx = 0n] = args;
     this.#state = { ...this.#state, waiting: { for: "result" } };
     this.#order(vcpu, "PATCH_CALL", rdi);
     m.setReg(vcpu, "rsi", rsi);
     m.setReg(vcpu, "rcx", rcx);
-    m.setReg(vcpu, "rdx", symbolVa(this.#image, fn));
+    m.setReg(vcpu, "rdx", typeof fn === "bigint" ? fn : symbolVa(this.#image, fn));
   }
 
   #again(vcpu: number, value: unknown): void {

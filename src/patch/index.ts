@@ -11,8 +11,10 @@ export { Agent, type AgentLog, type AgentState, type AgentWrite } from "./agent.
 export { KPATCH_ATTEMPTS, KPATCH_RETRY_S } from "./kpatch.ts";
 export type { UnwinderName } from "../unwind/index.ts";
 export {
+  jobOf,
   outcome,
   type Blocker,
+  type Job,
   type Mechanism,
   type Outcome,
   type Request,

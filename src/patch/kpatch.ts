@@ -17,7 +17,7 @@ import {
   type Program,
   type Task,
 } from "../kernel/index.ts";
-import { formatAddress } from "../link/index.ts";
+import { formatAddress, type Image } from "../link/index.ts";
 import {
   KPATCH_MAX_STACK_ENTRIES,
   stackTraceSaveRegs,
@@ -34,6 +34,7 @@ import {
   type Request,
   type Switched,
 } from "./mechanism.ts";
+import { walkCost } from "./cost.ts";
 import { loadModule } from "./module.ts";
 import type { PatchPlan } from "./plan.ts";
 
@@ -41,9 +42,18 @@ import type { PatchPlan } from "./plan.ts";
 export const KPATCH_ATTEMPTS = 5;
 export const KPATCH_RETRY_S = 2;
 
-/** What the walk of another thread's stack costs a real kernel: per task, and per frame by frame pointer. */
-const WALK_COST_PER_TASK = 120;
-const WALK_COST_PER_FRAME = 35;
+/** Code that must be on no stack: the variant that is in force now. */
+interface ActiveRange {
+  readonly name: string;
+  readonly lo: bigint;
+  readonly size: number;
+}
+
+/** One side of stop_machine: what must not be active, and what is written when it is not. */
+interface Change {
+  readonly active: readonly ActiveRange[];
+  publish(): Program<void>;
+}
 
 interface Checked {
   readonly blockers: readonly Blocker[];
@@ -59,6 +69,7 @@ function isOwn(g: GuestView, task: Task): boolean {
 function checkTask(
   g: GuestView,
   plan: PatchPlan,
+  active: readonly ActiveRange[],
   unwinder: UnwinderName,
   task: Task,
 ): Blocker | number {
@@ -70,7 +81,7 @@ function checkTask(
     : stackTraceSaveTskReliable(rows, memory, task, KPATCH_MAX_STACK_ENTRIES);
   const stack = trace.frames.map((f) => f.ip);
   const hit = stack
-    .map((ip) => plan.functions.find((f) => ip >= f.oldVa && ip < f.oldVa + BigInt(f.oldSize)))
+    .map((ip) => active.find((f) => ip >= f.lo && ip < f.lo + BigInt(f.size)))
     .find((f) => f !== undefined);
   const blocker = (reason: string, symbol: string | undefined): Blocker => ({
     task: task.comm,
@@ -95,7 +106,11 @@ function checkTask(
  * kpatch_verify_activeness_safety(): every thread, with the machine stopped. The other CPUs' stoppers stand in the same
  * loop as the one that checks, so its stack speaks for theirs.
  */
-function verifyActivenessSafety(g: GuestView, plan: PatchPlan, unwinder: UnwinderName): Checked {
+function verifyActivenessSafety(
+  g: GuestView,
+  { plan, unwinder }: Request,
+  active: readonly ActiveRange[],
+): Checked {
   const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
   const blockers: Blocker[] = [];
   let frames = 0;
@@ -103,7 +118,7 @@ function verifyActivenessSafety(g: GuestView, plan: PatchPlan, unwinder: Unwinde
   for (const task of readTasks(g.read, g.image)) {
     const isSelf = isOwn(g, task);
     if (stoppers.has(task.va) && !isSelf) continue;
-    const r = checkTask(g, plan, unwinder, task);
+    const r = checkTask(g, plan, active, unwinder, task);
     if (typeof r !== "number") blockers.push(r);
     if (isSelf) continue; // at hand already: nothing to charge, and nobody to switch
     tasks.push({ task: task.comm, pid: task.pid, how: "stack check" });
@@ -112,15 +127,17 @@ function verifyActivenessSafety(g: GuestView, plan: PatchPlan, unwinder: Unwinde
   return { blockers, frames, tasks };
 }
 
-function* commit({ image, plan, unwinder }: Request): Program<Checked> {
+function* checkAndPublish(request: Request, change: Change): Program<Checked> {
   const checked = yield* look("stop_machine", (g) => {
-    const value = verifyActivenessSafety(g, plan, unwinder);
-    return {
-      value,
-      cost: value.tasks.length * WALK_COST_PER_TASK + value.frames * WALK_COST_PER_FRAME,
-    };
+    const value = verifyActivenessSafety(g, request, change.active);
+    return { value, cost: walkCost(value.tasks.length, value.frames) };
   });
-  if (checked.blockers.length > 0) return checked;
+  if (checked.blockers.length === 0) yield* change.publish();
+  return checked;
+}
+
+/** kpatch_apply_patch(). */
+function* addFuncs({ image, plan }: Request): Program<void> {
   const funcs = symbolVa(image, "kpatch_funcs");
   const at = (i: number, field: "old_addr" | "new_addr"): bigint =>
     funcs + BigInt(i * KPATCH_FUNC.size + KPATCH_FUNC.fields[field].offset);
@@ -130,11 +147,64 @@ function* commit({ image, plan, unwinder }: Request): Program<Checked> {
   }
   // Pairs with kpatch_ftrace_handler: the entries are complete before the count says that they are there.
   yield* writeWord(symbolVa(image, "kpatch_nr_funcs"), BigInt(plan.functions.length), 4);
-  return checked;
 }
 
-function* apply(request: Request): Program<Outcome> {
-  const { image, plan, hz } = request;
+/** kpatch_remove_patch(). */
+function* removeFuncs({ image }: Request): Program<void> {
+  yield* writeWord(symbolVa(image, "kpatch_nr_funcs"), 0n, 4);
+}
+
+function* report(image: Image, blockers: readonly Blocker[]): Program<void> {
+  for (const b of blockers) {
+    yield* log(
+      `kpatch: ${b.reason}${b.symbol === undefined ? "" : ` for ${b.symbol}`} (PID: ${b.pid} Comm: ${b.task}; ` +
+        `${b.stack.map((ip) => formatAddress(image, ip)).join(" < ")})`,
+    );
+  }
+}
+
+/** Tries as the user's tool does, with `before` each try and `undo` after one that failed. */
+function* attempts(
+  request: Request,
+  change: Change,
+  around: { before(): Program<void>; undo(): Program<void> },
+): Program<Checked> {
+  const { image, hz } = request;
+  for (let attempt = 1; ; attempt++) {
+    yield* around.before();
+    const checked = yield* stopMachine(checkAndPublish(request, change));
+    if (checked.blockers.length === 0) return checked;
+    yield* report(image, checked.blockers);
+    yield* around.undo();
+    if (attempt === KPATCH_ATTEMPTS) return checked;
+    yield* sleep(KPATCH_RETRY_S * hz);
+  }
+}
+
+function busy(checked: Checked): Outcome {
+  return outcome("refused", `busy in all of ${KPATCH_ATTEMPTS} attempts`, checked.blockers);
+}
+
+function* nothing(): Program<void> {}
+
+function* hook({ image, plan }: Request): Program<void> {
+  const caller = symbolVa(image, "ftrace_caller");
+  const sites = plan.functions.map((f) => f.site ?? 0n);
+  yield* textPokeBp(
+    image,
+    sites.map((va) => ({ va, bytes: branchTo("call", va, caller) })),
+  );
+}
+
+function* unhook({ image, plan }: Request): Program<void> {
+  yield* textPokeBp(
+    image,
+    plan.functions.map((f) => ({ va: f.site ?? 0n, bytes: NOP5 })),
+  );
+}
+
+function* enable(request: Request): Program<Outcome> {
+  const { image, plan } = request;
   const unhookable = plan.functions.filter((f) => f.site === undefined);
   if (unhookable.length > 0) {
     return outcome(
@@ -143,29 +213,32 @@ function* apply(request: Request): Program<Outcome> {
     );
   }
   yield* loadModule(image, plan);
-  const caller = symbolVa(image, "ftrace_caller");
-  const sites = plan.functions.map((f) => f.site ?? 0n);
-  const hooks = sites.map((va) => ({ va, bytes: branchTo("call", va, caller) }));
-  const nops = sites.map((va) => ({ va, bytes: NOP5 }));
-  let blockers: readonly Blocker[] = [];
-  for (let attempt = 1; attempt <= KPATCH_ATTEMPTS; attempt++) {
-    yield* textPokeBp(image, hooks);
-    const checked = yield* stopMachine(commit(request));
-    blockers = checked.blockers;
-    if (blockers.length === 0) {
-      yield* log("kpatch: loaded patch module");
-      return outcome("applied", "no patched function was on any stack", [], checked.tasks);
-    }
-    for (const b of blockers) {
-      yield* log(
-        `kpatch: ${b.reason}${b.symbol === undefined ? "" : ` for ${b.symbol}`} (PID: ${b.pid} Comm: ${b.task}; ` +
-          `${b.stack.map((ip) => formatAddress(image, ip)).join(" < ")})`,
-      );
-    }
-    yield* textPokeBp(image, nops);
-    if (attempt < KPATCH_ATTEMPTS) yield* sleep(KPATCH_RETRY_S * hz);
-  }
-  return outcome("refused", `busy in all of ${KPATCH_ATTEMPTS} attempts`, blockers);
+  const active = plan.functions.map((f) => ({ name: f.name, lo: f.oldVa, size: f.oldSize }));
+  const checked = yield* attempts(
+    request,
+    { active, publish: () => addFuncs(request) },
+    { before: () => hook(request), undo: () => unhook(request) },
+  );
+  if (checked.blockers.length > 0) return busy(checked);
+  yield* log("kpatch: loaded patch module");
+  return outcome("applied", "no patched function was on any stack", [], checked.tasks);
+}
+
+function* disable(request: Request): Program<Outcome> {
+  const active = request.plan.functions.map((f) => ({
+    name: f.name,
+    lo: f.newVa,
+    size: f.newSize,
+  }));
+  const checked = yield* attempts(
+    request,
+    { active, publish: () => removeFuncs(request) },
+    { before: nothing, undo: nothing },
+  );
+  if (checked.blockers.length > 0) return busy(checked);
+  yield* unhook(request);
+  yield* log("kpatch: unloaded patch module");
+  return outcome("applied", "no new function was on any stack", [], checked.tasks);
 }
 
 export const kpatch: Mechanism = {
@@ -173,5 +246,6 @@ export const kpatch: Mechanism = {
   leaves: "patched set",
   switches: "kernel",
   summary: "stop_machine, a stack walk of every task, then redirection at the fentry sites",
-  apply,
+  enable,
+  disable,
 };

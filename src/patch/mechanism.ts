@@ -1,7 +1,7 @@
 // What every mechanism is: a name, a sentence, and a program of steps that ends in an outcome. The machine's side of it
 // (who executes a step, what it costs) is session.ts; what the outcome is worth is for src/check to say.
 import type { Image } from "../link/index.ts";
-import type { Program } from "../kernel/index.ts";
+import type { GuestView, Program } from "../kernel/index.ts";
 import type { UnwinderName } from "../unwind/index.ts";
 import type { PatchPlan } from "./plan.ts";
 
@@ -42,13 +42,25 @@ export interface Request {
   readonly unwinder: UnwinderName;
 }
 
+/** What patchd is given: a program, and what a task is answered that asks about its own stack. */
+export interface Job {
+  readonly make: () => Program<Outcome>;
+  /** 0 or an errno, and the modelled cost. */
+  readonly stackCheck?: (g: GuestView) => { readonly value: number; readonly cost: number };
+}
+
 export interface Mechanism {
   readonly name: string;
   /** One line for `list`: what leaves, what switches. */
   readonly leaves: "nothing" | "function" | "patched set" | "kernel";
   readonly switches: "nothing" | "function" | "thread" | "kernel";
   readonly summary: string;
-  apply(request: Request): Program<Outcome>;
+  /** Puts the patch in force. */
+  enable(request: Request): Program<Outcome>;
+  /** Takes it back: what was enabled by the same mechanism is to be in force no more, text byte-identical. */
+  disable(request: Request): Program<Outcome>;
+  /** For a mechanism in which tasks look at their own stacks. */
+  stackCheck?(request: Request): NonNullable<Job["stackCheck"]>;
 }
 
 export function outcome(
@@ -58,4 +70,14 @@ export function outcome(
   switched: readonly Switched[] = [],
 ): Outcome {
   return { result, reason, blockers, switched };
+}
+
+/** A mechanism's work as patchd gets it. */
+export function jobOf(m: Mechanism, request: Request, what: "enable" | "disable" = "enable"): Job {
+  const make = (): Program<Outcome> => m[what](request);
+  return m.stackCheck === undefined ? { make } : { make, stackCheck: m.stackCheck(request) };
+}
+
+export function isOutcome(value: unknown): value is Outcome {
+  return typeof value === "object" && value !== null && "result" in value && "blockers" in value;
 }

@@ -5,16 +5,25 @@ import { log, writeWord, type Program } from "../kernel/index.ts";
 import { outcome, type Mechanism, type Outcome, type Request } from "./mechanism.ts";
 import { loadModule } from "./module.ts";
 
-function* apply({ image, plan }: Request): Program<Outcome> {
+function* overwrite(va: bigint, bytes: Uint8Array): Program<void> {
+  for (const [i, byte] of bytes.entries()) yield* writeWord(va + BigInt(i), BigInt(byte), 1);
+}
+
+function* enable({ image, plan }: Request): Program<Outcome> {
   yield* loadModule(image, plan);
   for (const f of plan.functions) {
-    const jump = branchTo("jmp", f.jumpVa, f.newVa);
-    for (const [i, byte] of jump.entries()) {
-      yield* writeWord(f.jumpVa + BigInt(i), BigInt(byte), 1);
-    }
+    yield* overwrite(f.jumpVa, branchTo("jmp", f.jumpVa, f.newVa));
     yield* log(`naive: ${f.name} overwritten`);
   }
   return outcome("applied", "every entry was overwritten");
+}
+
+function* disable({ plan }: Request): Program<Outcome> {
+  for (const f of plan.functions) {
+    yield* overwrite(f.jumpVa, f.oldBytes);
+    yield* log(`naive: ${f.name} restored`);
+  }
+  return outcome("applied", "every entry was restored");
 }
 
 export const naive: Mechanism = {
@@ -22,5 +31,6 @@ export const naive: Mechanism = {
   leaves: "nothing",
   switches: "nothing",
   summary: "overwrites entry bytes, no checks, no synchronisation: the negative control",
-  apply,
+  enable,
+  disable,
 };

@@ -2,12 +2,14 @@
 // what happened as plain events, and can go back to any snapshot of all that. It judges nothing.
 import {
   CONSTANTS,
+  KLP_CONSTANTS,
   currentTask,
   declaredFrames,
   PT_REGS,
   readTasks,
   stackAreas,
   symbolVa,
+  type Message,
   type Program,
   type Read,
   type Task,
@@ -26,7 +28,7 @@ import {
   type WatchSpec,
 } from "../machine/index.ts";
 import { Agent, type AgentState } from "./agent.ts";
-import type { Outcome } from "./mechanism.ts";
+import type { Job, Outcome } from "./mechanism.ts";
 
 export interface SessionConfig {
   readonly core: WebAssembly.Module;
@@ -56,6 +58,8 @@ export interface GuestBug {
 export interface Events {
   readonly bugs: readonly GuestBug[];
   readonly klog: readonly string[];
+  /** Everything that was said, by the guest and by the mechanism, in order. */
+  readonly dmesg: readonly string[];
   readonly records: readonly LogRecord[];
   readonly readyAt: number | undefined;
   readonly doneAt: number | undefined;
@@ -68,7 +72,7 @@ export interface SessionSnapshot {
   readonly cursor: Cursor;
   readonly events: Events;
   readonly agent: AgentState;
-  readonly make: (() => Program<Outcome>) | undefined;
+  readonly job: Job | undefined;
 }
 
 export class Session {
@@ -77,9 +81,10 @@ export class Session {
   readonly agent: Agent;
   scheduler: Scheduler;
   readonly read: Read;
-  #make: (() => Program<Outcome>) | undefined;
+  #job: Job | undefined;
   #bugs: GuestBug[] = [];
   #klog: string[] = [];
+  #dmesg: string[] = [];
   #records: LogRecord[] = [];
   #readyAt: number | undefined;
   #doneAt: number | undefined;
@@ -97,6 +102,7 @@ export class Session {
     });
     this.scheduler = new Scheduler(this.machine, config.schedule);
     this.agent = new Agent(this.machine, image);
+    this.agent.onLog = (text) => void this.#dmesg.push(text);
     this.read = (va, n) => this.machine.read(va, n);
   }
 
@@ -105,6 +111,7 @@ export class Session {
     return {
       bugs: this.#bugs.slice(),
       klog: this.#klog.slice(),
+      dmesg: this.#dmesg.slice(),
       records: this.#records.slice(),
       readyAt: this.#readyAt,
       doneAt: this.#doneAt,
@@ -125,9 +132,19 @@ export class Session {
   }
 
   /** Hands a mechanism's program to patchd and wakes it, as a device interrupt would, between two instructions. */
-  request(make: () => Program<Outcome>, vcpu = 0): void {
-    this.#make = make;
-    this.agent.start(make);
+  request(job: Job | (() => Program<Outcome>), vcpu = 0): void {
+    this.#job = typeof job === "function" ? { make: job } : job;
+    this.agent.start(this.#job.make);
+    this.#wakePatchd(vcpu);
+  }
+
+  /** Leaves a message for the program that runs, and wakes patchd. */
+  send(message: Message, vcpu = 0): void {
+    this.agent.send(message);
+    this.#wakePatchd(vcpu);
+  }
+
+  #wakePatchd(vcpu: number): void {
     this.machine.interrupt(vcpu, CONSTANTS.HYPERVISOR_CALLBACK_VECTOR);
   }
 
@@ -166,12 +183,18 @@ export class Session {
       case CONSTANTS.HC_PANIC:
         this.#bugs.push(this.#bug(vcpu, "panic", undefined, rdi, m.reg(vcpu, "rsi")));
         return "bug";
-      case CONSTANTS.HC_LOG:
-        this.#klog.push(
-          new TextDecoder("latin1").decode(
-            m.read(rdi, Math.min(4096, Number(m.reg(vcpu, "rsi"))), vcpu),
-          ),
-        );
+      case CONSTANTS.HC_LOG: {
+        const length = Math.min(4096, Number(m.reg(vcpu, "rsi")));
+        const text = new TextDecoder("latin1").decode(m.read(rdi, length, vcpu));
+        this.#klog.push(text);
+        this.#dmesg.push(text);
+        return undefined;
+      }
+      case KLP_CONSTANTS.HC_UPCALL:
+        this.agent.upcall(vcpu);
+        return undefined;
+      case KLP_CONSTANTS.HC_KLP_CHECK_STACK:
+        m.setReg(vcpu, "rax", BigInt(this.#checkStack(vcpu)));
         return undefined;
       case CONSTANTS.HC_DONE:
         this.#doneAt = m.retired;
@@ -224,6 +247,20 @@ export class Session {
     return gs >> 63n ? gs : this.machine.reg(vcpu, "kernel_gs_base");
   }
 
+  /** current's own check, for __klp_sched_try_switch: 0, or an errno where it may not be switched. */
+  #checkStack(vcpu: number): number {
+    const check = this.#job?.stackCheck;
+    if (check === undefined) return -CONSTANTS.EINVAL;
+    const m = this.machine;
+    const { value, cost } = check({
+      read: (va, n) => m.read(va, n, vcpu),
+      image: this.image,
+      registers: { ip: m.reg(vcpu, "rip"), sp: m.reg(vcpu, "rsp"), bp: m.reg(vcpu, "rbp") },
+    });
+    m.charge(vcpu, cost);
+    return value;
+  }
+
   /** A symbol's 8 bytes. Throws when the image has no such symbol. */
   word(symbol: string): bigint {
     return this.machine.read64(symbolVa(this.image, symbol));
@@ -243,7 +280,7 @@ export class Session {
       machine: this.machine.snapshot(),
       cursor: this.scheduler.cursor(),
       agent: this.agent.state(),
-      make: this.#make,
+      job: this.#job,
     };
   }
 
@@ -253,10 +290,11 @@ export class Session {
     this.scheduler.seek(s.cursor);
     this.#bugs = s.events.bugs.slice();
     this.#klog = s.events.klog.slice();
+    this.#dmesg = s.events.dmesg.slice();
     this.#records = s.events.records.slice();
     this.#readyAt = s.events.readyAt;
     this.#doneAt = s.events.doneAt;
-    this.#make = s.make;
-    this.agent.restore(s.make, s.agent);
+    this.#job = s.job;
+    this.agent.restore(s.job?.make, s.agent);
   }
 }

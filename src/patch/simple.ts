@@ -93,7 +93,11 @@ function* release(asked: ReadonlySet<bigint>): Program<void> {
   for (const t of asked) yield* call("kthread_unpark", t);
 }
 
-function* apply({ image, plan, hz }: Request): Program<Outcome> {
+/** What is written at quiescence. */
+type TextWrite = { readonly va: bigint; readonly bytes: Uint8Array };
+
+function* enable(request: Request): Program<Outcome> {
+  const { image, plan } = request;
   const never = new Set(quiescentSet(image));
   const touched = plan.functions.filter((f) => never.has(f.name));
   if (touched.length > 0) {
@@ -103,7 +107,24 @@ function* apply({ image, plan, hz }: Request): Program<Outcome> {
   const short = plan.functions.find((f) => f.jumpVa + 5n > f.oldVa + BigInt(f.oldSize));
   if (short) return outcome("refused", `${short.name}: shorter than the 5 bytes of a jump`);
   yield* loadModule(image, plan);
+  return yield* atQuiescence(
+    request,
+    plan.functions.map((f) => ({ va: f.jumpVa, bytes: branchTo("jmp", f.jumpVa, f.newVa) })),
+    "patched",
+  );
+}
 
+function* disable(request: Request): Program<Outcome> {
+  const writes = request.plan.functions.map((f) => ({ va: f.jumpVa, bytes: f.oldBytes }));
+  return yield* atQuiescence(request, writes, "restored");
+}
+
+/** Gathers everybody, writes all or nothing, and lets everybody go. `done`: what was done, in a word. */
+function* atQuiescence(
+  { image, hz }: Request,
+  writes: readonly TextWrite[],
+  done: string,
+): Program<Outcome> {
   yield* writeWord(symbolVa(image, "checkpoint_policy"), 0n, 4);
   yield* writeWord(symbolVa(image, "checkpoint_request"), 1n, 4);
   const parkAsked = new Set<bigint>();
@@ -124,11 +145,11 @@ function* apply({ image, plan, hz }: Request): Program<Outcome> {
         yield* call("kthread_park_async", t.va);
       }
       if (threads.length === 0) {
-        const written = yield* stopMachine(writeIfQuiescent(image, plan));
+        const written = yield* stopMachine(writeIfQuiescent(writes));
         if (written) {
-          yield* log("simple: everybody is quiescent, patched");
+          yield* log(`simple: everybody is quiescent, ${done}`);
           yield* release(parkAsked);
-          return outcome("applied", "patched at quiescence", [], switchedOf(c));
+          return outcome("applied", `${done} at quiescence`, [], switchedOf(c));
         }
       }
     }
@@ -137,7 +158,7 @@ function* apply({ image, plan, hz }: Request): Program<Outcome> {
     c = yield* lookAtCrowd(image);
   }
   const blockers = blockersOf(c);
-  yield* log(`simple: timeout, ${blockers.length} tasks did not come, nothing was patched`);
+  yield* log(`simple: timeout, ${blockers.length} tasks did not come, nothing was ${done}`);
   yield* release(parkAsked);
   return outcome("refused", "not everybody became quiescent in time", blockers);
 }
@@ -150,7 +171,7 @@ function switchedOf(c: Crowd): readonly Switched[] {
 }
 
 /** With every CPU stopped: looks once more, and writes all jumps or none. */
-function* writeIfQuiescent(image: Image, plan: Request["plan"]): Program<boolean> {
+function* writeIfQuiescent(writes: readonly TextWrite[]): Program<boolean> {
   const still = yield* look("stop_machine", (g) => {
     const c = crowd(g);
     return {
@@ -159,7 +180,7 @@ function* writeIfQuiescent(image: Image, plan: Request["plan"]): Program<boolean
     };
   });
   if (!still) return false;
-  for (const f of plan.functions) yield* write(f.jumpVa, branchTo("jmp", f.jumpVa, f.newVa));
+  for (const w of writes) yield* write(w.va, w.bytes);
   return true;
 }
 
@@ -168,5 +189,6 @@ export const simple: Mechanism = {
   leaves: "kernel",
   switches: "kernel",
   summary: "parks everybody at checkpoints, one atomic write at quiescence, else nothing",
-  apply,
+  enable,
+  disable,
 };

@@ -44,23 +44,23 @@ function nobody(under: string, value: unknown): unknown {
 
 function from(name: string, apply: (r: Request, own: Mechanism) => Program<Outcome>): Mechanism {
   const own = mechanism(name);
-  return { ...own, apply: (r) => apply(r, own) };
+  return { ...own, enable: (r) => apply(r, own) };
 }
 
 /** simple that believes that everybody is gathered already. */
 export const SIMPLE_THAT_DOES_NOT_WAIT = from("simple", (r, own) =>
-  lied(own.apply(r), (under, value) => {
+  lied(own.enable(r), (under, value) => {
     if (under === "tasklist_lock") return { users: [], kthreads: [] };
     return under === "stop_machine" ? true : value;
   }),
 );
 
 /** kpatch that finds nobody on any stack. */
-export const KPATCH_THAT_DOES_NOT_LOOK = from("kpatch", (r, own) => lied(own.apply(r), nobody));
+export const KPATCH_THAT_DOES_NOT_LOOK = from("kpatch", (r, own) => lied(own.enable(r), nobody));
 
 /** kpatch that publishes without stop_machine, and counts its entries before it has written them. */
 export const KPATCH_THAT_COUNTS_FIRST = from("kpatch", function* (r, own) {
-  const program = own.apply(r);
+  const program = own.enable(r);
   const held: Step[] = [];
   const count = symbolVa(r.image, "kpatch_nr_funcs");
   const entries = symbolVa(r.image, "kpatch_funcs");
@@ -133,5 +133,5 @@ export const MEDDLER = from("naive", function* ({ image }) {
 export const REDIRECTION_TO_FREED_TEXT = from("kpatch", function* (r, own) {
   const freed = symbolVa(r.image, "module_room") + 0x10_0000n;
   const functions = r.plan.functions.map((f) => ({ ...f, newVa: freed }));
-  return yield* own.apply({ ...r, plan: { ...r.plan, functions } });
+  return yield* own.enable({ ...r, plan: { ...r.plan, functions } });
 });

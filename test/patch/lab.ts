@@ -85,7 +85,7 @@ export async function makeLab(scenarioName = "default", nrVcpus = 2): Promise<La
       session.reschedule(seededSchedule(seed));
     },
     request: (mechanism, p = plan) => {
-      session.request(() => mechanism.apply({ image, plan: p, hz: scenario.hz, unwinder: "fp" }));
+      session.request(() => mechanism.enable({ image, plan: p, hz: scenario.hz, unwinder: "fp" }));
     },
     finish: () => session.run(readyAt + scenario.budgetInsns, new Set(["done", "bug"])),
   };

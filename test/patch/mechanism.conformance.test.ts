@@ -41,7 +41,7 @@ describe.each(all)("%s", (_, m) => {
     expect(MECHANISMS[m.name]).toBe(m);
     expect(m.summary.length).toBeGreaterThan(10);
     const { request } = usual;
-    expect(m.apply(request).next).toBeTypeOf("function");
+    expect(m.enable(request).next).toBeTypeOf("function");
   });
 
   it("comes to an outcome of the right form, by a program that was executed in the guest", () => {
@@ -83,7 +83,7 @@ describe.each(all)("%s", (_, m) => {
     session.restore(ready);
     session.reschedule({ seed: 2, min: 20, max: 200, slices: [] });
     session.run(readyAt + 10);
-    session.request(() => m.apply(request));
+    session.request(() => m.enable(request));
     const middle = Math.floor((whole.trace.outcomeAt ?? 0) / 2) + 5;
     session.run(readyAt + middle);
     const snapshot = session.snapshot();

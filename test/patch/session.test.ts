@@ -54,7 +54,7 @@ describe("text_poke_bp", () => {
     const syncs: number[] = [];
     const poke: Mechanism = {
       ...mechanism("naive"),
-      *apply(): Program<Outcome> {
+      *enable(): Program<Outcome> {
         for (let i = 0; i < 10; i++) {
           syncs.push(yield* textPokeBp(built.image, [{ va, bytes: call }]));
           syncs.push(yield* textPokeBp(built.image, [{ va, bytes: NOP5 }]));
