@@ -19,6 +19,7 @@ export interface MechanismPromise {
 export const PROMISES: Readonly<Record<string, MechanismPromise>> = {
   naive: { commit: undefined, isQuiescent: false },
   kpatch: { commit: ["kpatch_funcs", "kpatch_nr_funcs"], isQuiescent: false },
+  ksplice: { commit: "windows", isQuiescent: false },
   simple: { commit: "windows", isQuiescent: true },
 };
 

@@ -46,6 +46,8 @@ export interface Task {
   readonly checkpointed: boolean;
   readonly parked: boolean;
   readonly patchState: number;
+  /** restart_block.fn. */
+  readonly restartFn: bigint;
   readonly kthreadFlags: number;
   readonly syscalls: number;
 }
@@ -199,6 +201,7 @@ function makeTask(slot: Uint8Array, va: bigint, stackSize: number, isListed: boo
     checkpointed: num("checkpointed") !== 0,
     parked: num("parked") !== 0,
     patchState: num("patch_state") | 0,
+    restartFn: big("restart_fn"),
     kthreadFlags: num("kthread_flags"),
     syscalls: num("syscalls"),
   };

@@ -8,3 +8,13 @@ const PER_FRAME = 35;
 export function walkCost(tasks: number, frames: number): number {
   return tasks * PER_TASK + frames * PER_FRAME;
 }
+
+/** Comparing each of `words` words of a stack with the records of a patch. */
+export function scanCost(words: number): number {
+  return words * 9;
+}
+
+/** Comparing `bytes` bytes of text. */
+export function compareCost(bytes: number): number {
+  return Math.ceil(bytes / 8) * 3;
+}

@@ -1,14 +1,21 @@
 // The door of patching: plans, mechanisms, and the session that lets one of them loose on a running kernel.
 import { kpatch } from "./kpatch.ts";
+import { ksplice } from "./ksplice.ts";
 import type { Mechanism } from "./mechanism.ts";
 import { naive } from "./naive.ts";
 import { simple } from "./simple.ts";
 
 /** Every mechanism by its name on the command line. */
-export const MECHANISMS: Readonly<Record<string, Mechanism>> = { naive, kpatch, simple };
+export const MECHANISMS: Readonly<Record<string, Mechanism>> = {
+  naive,
+  ksplice,
+  kpatch,
+  simple,
+};
 
 export { Agent, type AgentLog, type AgentState, type AgentWrite } from "./agent.ts";
 export { KPATCH_ATTEMPTS, KPATCH_RETRY_S } from "./kpatch.ts";
+export { KSPLICE_ATTEMPTS, KSPLICE_RETRY_S } from "./ksplice.ts";
 export type { UnwinderName } from "../unwind/index.ts";
 export {
   jobOf,
@@ -21,7 +28,7 @@ export {
   type Result,
   type Switched,
 } from "./mechanism.ts";
-export { PatchError, planPatch, type PatchedFunction, type PatchPlan } from "./plan.ts";
+export { patchName, PatchError, planPatch, type PatchedFunction, type PatchPlan } from "./plan.ts";
 export { callGraph, quiescentSet, type CallGraph } from "./quiescent-set.ts";
 export {
   Session,

@@ -21,12 +21,19 @@ export interface PatchedFunction {
   readonly bodyVa: bigint;
   /** The bytes that the jump would replace, as the running kernel has them. */
   readonly oldBytes: Uint8Array;
+  /** The whole old function, as the running kernel is expected to have it. */
+  readonly oldText: Uint8Array;
 }
 
 /** A patch ready to be applied to an image. */
 export interface PatchPlan {
   readonly module: Image;
   readonly functions: readonly PatchedFunction[];
+}
+
+/** The name of a patch's module, as modprobe would have it. */
+export function patchName(module: string): string {
+  return module.replace(/\.[^./]*$/, "").replaceAll(/[^A-Za-z0-9_]/g, "_");
 }
 
 /** The patch does not fit the image: what, where, what was expected. */
@@ -87,6 +94,7 @@ function functionPlan(image: Image, module: Image, name: string): PatchedFunctio
     jumpVa,
     bodyVa: old.va + BigInt(body),
     oldBytes: bytes.slice(Number(jumpVa - old.va), Number(jumpVa - old.va) + 5),
+    oldText: bytes,
   };
 }
 

@@ -1,0 +1,221 @@
+// ksplice, the forerunner: the running bytes must be the expected ones; then, with the machine stopped, every word of every
+// stack that could be an address inside a function of the patch stands in the way; then a jump is written over each entry.
+// Jeff Arnold, Frans Kaashoek, "Ksplice: Automatic Rebootless Kernel Updates"; its kmodsrc/ksplice.c.
+// DIFFERS: old bytes are compared whole, not matched against the object with its relocations; no hooks of the patch's author.
+import { branchTo } from "../ftrace/index.ts";
+import {
+  look,
+  log,
+  readRunQueues,
+  readTasks,
+  readUint,
+  sleep,
+  stopMachine,
+  TASK_STATE,
+  write,
+  type GuestView,
+  type Program,
+  type Read,
+  type Task,
+} from "../kernel/index.ts";
+import { formatAddress } from "../link/index.ts";
+import { kernelTextAddress } from "../unwind/index.ts";
+import { compareCost, scanCost } from "./cost.ts";
+import {
+  outcome,
+  type Blocker,
+  type Mechanism,
+  type Outcome,
+  type Request,
+  type Switched,
+} from "./mechanism.ts";
+import { loadModule } from "./module.ts";
+import { patchName, type PatchedFunction } from "./plan.ts";
+
+/** How often it tries, and the virtual seconds between two tries. */
+export const KSPLICE_ATTEMPTS = 5;
+export const KSPLICE_RETRY_S = 1;
+
+const JMP_SIZE = 5;
+const JMP = 0xe9;
+
+/** struct safety_record: code that nobody may be in or come back to. */
+interface SafetyRecord {
+  readonly name: string;
+  readonly lo: bigint;
+  readonly hi: bigint;
+}
+
+interface Checked {
+  readonly blockers: readonly Blocker[];
+  readonly tasks: readonly Switched[];
+  readonly words: number;
+}
+
+function recordOf(name: string, lo: bigint, size: number): SafetyRecord {
+  return { name, lo, hi: lo + BigInt(size) };
+}
+
+/** follow_trampolines(): where an address really leads, through the jumps that are installed already. */
+function followTrampolines(read: Read, jumps: ReadonlyMap<bigint, bigint>, va: bigint): bigint {
+  const seen = new Set<bigint>();
+  let at = va;
+  for (let to = jumps.get(at); to !== undefined && !seen.has(at); to = jumps.get(at)) {
+    seen.add(at);
+    const [op] = read(at, 1);
+    if (op !== JMP) break;
+    at = to;
+  }
+  return at;
+}
+
+/** What check_task() looks at: the saved ip, restart_block.fn, and every word of the stack in use. */
+function candidates(read: Read, task: Task, sp: bigint): readonly bigint[] {
+  const out = [task.restartFn];
+  const bytes = read(sp, Number(task.stack.hi - sp) & ~7);
+  for (let i = 0; i < bytes.length; i += 8) {
+    out.push(readUint((va, n) => bytes.subarray(Number(va), Number(va) + n), BigInt(i), 8));
+  }
+  return out;
+}
+
+/** check_each_task(), with the machine stopped. */
+function checkEachTask(
+  g: GuestView,
+  { image, plan }: Request,
+  records: readonly SafetyRecord[],
+): Checked {
+  const queues = readRunQueues(g.read, image);
+  const stoppers = new Set(queues.map((q) => q.stop));
+  const running = new Set(queues.map((q) => q.curr));
+  const jumps = new Map(plan.functions.map((f) => [f.jumpVa, f.newVa]));
+  const blockers: Blocker[] = [];
+  const tasks: Switched[] = [];
+  let words = 0;
+  for (const task of readTasks(g.read, image)) {
+    if (task.state === TASK_STATE.DEAD) continue;
+    const isSelf = g.registers.sp > task.stack.lo && g.registers.sp <= task.stack.hi;
+    const blocker = (reason: string, symbol?: string, stack: readonly bigint[] = []): Blocker => ({
+      task: task.comm,
+      pid: task.pid,
+      reason,
+      symbol,
+      stack,
+    });
+    if (!isSelf && running.has(task.va)) {
+      if (!stoppers.has(task.va)) blockers.push(blocker("unexpected running task"));
+      continue;
+    }
+    const all = candidates(g.read, task, isSelf ? g.registers.sp : task.sp);
+    words += all.length;
+    if (!isSelf) tasks.push({ task: task.comm, pid: task.pid, how: "stack scan" });
+    const hit = all
+      .map((va) => followTrampolines(g.read, jumps, va))
+      .map((va) => records.find((r) => va >= r.lo && va < r.hi))
+      .find((r) => r !== undefined);
+    if (hit === undefined) continue;
+    const text = all.filter((va) => kernelTextAddress([image, plan.module], va));
+    blockers.push(blocker("stack check: code is busy", hit.name, text));
+  }
+  return { blockers, tasks, words };
+}
+
+function* attempts(
+  request: Request,
+  records: readonly SafetyRecord[],
+  what: "replaced" | "reversed",
+  commit: () => Program<void>,
+): Program<Outcome> {
+  const { image, hz, plan } = request;
+  let blockers: readonly Blocker[] = [];
+  for (let attempt = 1; attempt <= KSPLICE_ATTEMPTS; attempt++) {
+    const checked = yield* stopMachine(checkAndCommit(request, records, commit));
+    blockers = checked.blockers;
+    if (blockers.length === 0) {
+      const done = what === "replaced" ? "insertion" : "removal";
+      yield* log(`ksplice: Atomic patch ${done} for ${patchName(plan.module.name)} complete`);
+      return outcome("applied", `atomic patch ${done} complete`, [], checked.tasks);
+    }
+    if (attempt < KSPLICE_ATTEMPTS) yield* sleep(KSPLICE_RETRY_S * hz);
+  }
+  for (const b of blockers) {
+    yield* log(
+      `ksplice: stack check: to-be-${what} code is busy (${b.symbol ?? b.reason}; PID: ${b.pid} Comm: ${b.task}; ` +
+        `${b.stack.map((ip) => formatAddress(image, ip)).join(" ")})`,
+    );
+  }
+  return outcome("refused", `busy in all of ${KSPLICE_ATTEMPTS} attempts`, blockers);
+}
+
+function* checkAndCommit(
+  request: Request,
+  records: readonly SafetyRecord[],
+  commit: () => Program<void>,
+): Program<Checked> {
+  const checked = yield* look("stop_machine", (g) => {
+    const value = checkEachTask(g, request, records);
+    return { value, cost: scanCost(value.words) };
+  });
+  if (checked.blockers.length === 0) yield* commit();
+  return checked;
+}
+
+/** Run-pre matching: a function whose running bytes are not the expected ones. */
+function* mismatch(request: Request): Program<PatchedFunction | undefined> {
+  const { functions } = request.plan;
+  return yield* look("word", (g) => ({
+    value: functions.find((f) => g.read(f.oldVa, f.oldSize).some((b, i) => b !== f.oldText[i])),
+    cost: compareCost(functions.reduce((n, f) => n + f.oldSize, 0)),
+  }));
+}
+
+function* enable(request: Request): Program<Outcome> {
+  const { image, plan } = request;
+  const short = plan.functions.find(
+    (f) => f.jumpVa + BigInt(JMP_SIZE) > f.oldVa + BigInt(f.oldSize),
+  );
+  if (short)
+    return outcome("refused", `${short.name}: shorter than the ${JMP_SIZE} bytes of a jump`);
+  const wrong = yield* mismatch(request);
+  if (wrong) return outcome("refused", `${wrong.name}: the running code is not the expected code`);
+  yield* loadModule(image, plan);
+  return yield* attempts(
+    request,
+    plan.functions.map((f) => recordOf(f.name, f.oldVa, f.oldSize)),
+    "replaced",
+    function* () {
+      for (const f of plan.functions) yield* write(f.jumpVa, branchTo("jmp", f.jumpVa, f.newVa));
+    },
+  );
+}
+
+function* disable(request: Request): Program<Outcome> {
+  const { plan } = request;
+  for (const f of plan.functions) {
+    const jump = branchTo("jmp", f.jumpVa, f.newVa);
+    const isIntact = yield* look("word", (g) => ({
+      value: g.read(f.jumpVa, JMP_SIZE).every((b, i) => b === jump[i]),
+      cost: compareCost(JMP_SIZE),
+    }));
+    if (isIntact) continue;
+    yield* log(`ksplice: Trampoline at ${f.jumpVa.toString(16)} has been overwritten.`);
+    return outcome("refused", `${f.name}: the trampoline has been overwritten`);
+  }
+  return yield* attempts(
+    request,
+    plan.functions.map((f) => recordOf(f.name, f.newVa, f.newSize)),
+    "reversed",
+    function* () {
+      for (const f of plan.functions) yield* write(f.jumpVa, f.oldBytes);
+    },
+  );
+}
+
+export const ksplice: Mechanism = {
+  name: "ksplice",
+  leaves: "patched set",
+  switches: "kernel",
+  summary: "stop_machine, a scan of every word of every stack, then a jump over each entry",
+  enable,
+  disable,
+};
