@@ -31,7 +31,7 @@ import {
 } from "./abi";
 import { apicOf, NEVER, resetApic } from "./apic";
 import { flushCode } from "./block";
-import { decode, PAST_LIMIT } from "./decode";
+import { PAST_LIMIT, decode, servedBy } from "./decode";
 import { UOP_FAULTY } from "./ids";
 import { flushTlb, hostWrite, peekPa, selectTlb } from "./mmu";
 import { run } from "./run";
@@ -65,6 +65,11 @@ export function decodeLength(p: usize, limit: i32): i32 {
   const n = decode(p, limit, 0, up);
   if (n == PAST_LIMIT || load<u16>(up, U_OP) != UOP_FAULTY) return n;
   return n | ((load<i32>(up, U_IMM) + 1) << 8);
+}
+
+/** The row of the instruction table that served the last decodeLength, 0 when none did. */
+export function decodedRow(): i32 {
+  return servedBy();
 }
 
 /** Makes vCPU `v` the active one. */

@@ -47,6 +47,9 @@ import {
   SLOTS,
   SLOT_GROUP,
   SLOT_GROUP_PLAIN,
+  SLOT_GROUP_SMALL,
+  SMALL_GROUPS,
+  SMALL_GROUP_BYTES,
   U_A,
   U_B,
   U_BASE,
@@ -67,14 +70,21 @@ import {
 import { UOP_FAULTY } from "./ids";
 
 export const PAST_LIMIT: i32 = -1;
+const TWO_PAGES: usize = 0xc130; // u64: always 8192, an index register of addresses relative to rip
 
 // What the last decoded instruction is, for the block builder.
 let attr: i32 = 0;
 let form: i32 = 0;
 let writesSp: bool = false;
+let served: i32 = 0;
 
 export function ended(): bool {
   return (attr & ATTR_END) != 0;
+}
+
+/** The row of the table that serves it, 0 when there is none. */
+export function servedBy(): i32 {
+  return served;
 }
 
 export function movesSp(): bool {
@@ -103,6 +113,7 @@ function refuse(up: usize, vector: i32, n: i32): i32 {
  */
 export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
   let i = 0;
+  served = 0;
   let rex = 0;
   let size16 = false;
   let addr32 = false;
@@ -150,15 +161,20 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
   let modrm = -1;
   if (slot & SLOT_GROUP) {
     let select = rep == 0xf3 ? 2 : rep == 0xf2 ? 3 : size16 ? 1 : 0;
+    let group: usize = GROUPS + (slot & 0xff) * GROUP_BYTES;
     if (slot & SLOT_GROUP_PLAIN) select = (select << 7) | ((rex & 1) << 3);
     else {
       if (i >= stop) return stop == 15 ? refuse(up, Vector.GP, 15) : PAST_LIMIT;
       modrm = load<u8>(p + i);
-      select = (select << 7) | (modrm >= 0xc0 ? 0x40 : 0) | (modrm & 0x3f);
+      if (slot & SLOT_GROUP_SMALL) {
+        group = SMALL_GROUPS + (slot & 0xfff) * SMALL_GROUP_BYTES;
+        select = (select << 1) | i32(modrm >= 0xc0);
+      } else select = (select << 7) | (modrm >= 0xc0 ? 0x40 : 0) | (modrm & 0x3f);
     }
-    slot = <i32>load<u16>(GROUPS + (slot & 0xff) * GROUP_BYTES + (select << 1));
+    slot = <i32>load<u16>(group + (select << 1));
   }
   if (!slot) return refuse(up, Vector.UD, i);
+  served = slot;
 
   const row: usize = ROWS + slot * ROW_SIZE;
   attr = load<u16>(row, R_ATTR);
@@ -212,7 +228,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
       }
     }
   }
-  if (form && (seg != ZERO || addr32)) form = 2;
+  if (form && (seg != ZERO || addr32 || (relative && disp + off + 32 > i32.MAX_VALUE))) form = 2;
 
   // The immediate.
   let imm: i64 = 0;
@@ -301,7 +317,12 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
     store<i32>(up, 0, U_DISP);
     return i;
   }
-  if (disp != <i64>(<i32>disp)) return refuse(up, Vector.UD, i); // see docs/isa.md, "Limits"
+  if (disp != <i64>(<i32>disp)) {
+    // Just beyond 2 GiB from the start of the page: a register that holds two pages makes up for it.
+    disp -= 8192;
+    store<u64>(TWO_PAGES, 8192);
+    store<u16>(up, <u16>TWO_PAGES, U_INDEX);
+  }
   store<i32>(up, <i32>disp, U_DISP);
   return i;
 }

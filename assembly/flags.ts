@@ -104,6 +104,11 @@ export function setArithmetic(f: i32): void {
   lazy(Cc.Raw, <i64>(f & ARITH), 0, 0);
 }
 
+/** Sets zf and leaves the other five. */
+export function setZero(v: bool): void {
+  setArithmetic((arithmetic() & ~ZF) | (v ? ZF : 0));
+}
+
 /** rflags as PUSHF stores it, rf excepted. */
 export function rflags(): u64 {
   return (load<u64>(EFL) & ~(<u64>ARITH)) | (<u64>arithmetic()) | 2;

@@ -300,25 +300,12 @@ export function scan<F extends Bsf, D extends Operand, S extends Operand, T>(up:
   return true;
 }
 
-@unmanaged
-export class Tzcnt {
-  do<T>(u: u64): i64 {
-    return u ? <i64>ctz<u64>(u) : bits<T>();
-  }
-}
-@unmanaged
-export class Lzcnt {
-  do<T>(u: u64): i64 {
-    return u ? <i64>clz<u64>(u) - (64 - bits<T>()) : bits<T>();
-  }
-}
-
-/** TZCNT and LZCNT: cf for a zero source, zf for a zero result. */
-export function count<F extends Lzcnt, D extends Operand, S extends Operand, T>(up: usize): bool {
+/** LZCNT: cf for a zero source, zf for a zero result. */
+export function lzcnt<D extends Operand, S extends Operand, T>(up: usize): bool {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return false;
   const u = unsigned<T>(the<S>().get<T>(up, s));
-  const r = the<F>().do<T>(u);
+  const r = u ? <i64>clz<u64>(u) - (64 - bits<T>()) : bits<T>();
   lazy(Cc.Shift, r, i32(u == 0), 0);
   the<D>().put<T>(the<D>().at<T>(up, 1), r);
   return true;

@@ -249,7 +249,8 @@ export class FpMax {
   }
 }
 
-function fpLane<F extends FpOperation, T>(d: usize, s: usize, to: usize): void {
+/** One lane: of `d` and `s`, to `to`. */
+export function fpLane<F extends FpOperation, T>(d: usize, s: usize, to: usize): void {
   const a = operandFp<T>(lane<T>(d));
   const b = operandFp<T>(lane<T>(s));
   if (plain<T>(a, b)) {

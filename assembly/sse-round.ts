@@ -52,8 +52,39 @@ export function settleFp(): bool {
   return fault(load<u64>(CR4) & CR4_OSXMMEXCPT ? Vector.XM : Vector.UD, 0);
 }
 
+/** A further step of the same instruction: what it raises is settled on its own. */
+export function restartFp(): void {
+  raised = 0;
+  control = load<u32>(MXCSR);
+}
+
 export function roundingDown(): bool {
   return mode == DOWN;
+}
+export function roundingMode(): u32 {
+  return mode;
+}
+
+/** A number that is not 0 as the neighbouring integral one that `rc` chooses; `below` > 0 bits lie behind its point. */
+export function integralStep<T>(a: u64, below: i32, rc: u32): u64 {
+  const sign = a & signBit<T>();
+  const m = magnitude<T>(a);
+  const away = rc == DOWN ? sign != 0 : rc == UP ? !sign : false;
+  if (below > fraction<T>()) {
+    // Less than 1: 0 or 1.
+    const one = (<u64>bias<T>()) << fraction<T>();
+    const half = one - least<T>();
+    return sign | (rc == NEAREST ? (m > half ? one : 0) : away ? one : 0);
+  }
+  const low = (<u64>1) << below;
+  const rest = m & (low - 1);
+  const down = m - rest;
+  if (!rest) return a;
+  if (rc != NEAREST) return sign | (away ? down + low : down);
+  const half = low >> 1;
+  // The lowest integral bit may be the implied one: of 1 to 2, which is odd.
+  const odd = below == fraction<T>() || (m & low) != 0;
+  return sign | (rest > half || (rest == half && odd) ? down + low : down);
 }
 
 /** Width of the fraction. */

@@ -248,7 +248,7 @@ export function storeSelector<F extends Tr, D extends Operand, T>(up: usize): bo
 }
 
 /** A selector goes to memory as 16 bits, to a register zero-extended. */
-function putSelector<D extends Operand, T>(up: usize, v: i64): bool {
+export function putSelector<D extends Operand, T>(up: usize, v: i64): bool {
   if (!the<D>().mem()) {
     the<D>().put<T>(the<D>().at<T>(up, 1), v);
     return true;
@@ -277,37 +277,45 @@ export function movFromSeg<D extends Operand, T>(up: usize): bool {
   return putSelector<D, T>(up, <i64>load<u16>(SEG_ES + ((load<u16>(up, U_B) & 7) << 1)));
 }
 
-/** MOV to a segment register. In 64-bit mode only FS and GS take a base from their descriptor. */
-export function movToSeg<S extends Operand, T>(up: usize): usize {
-  const n = load<u16>(up, U_A) & 7; // REX.R does not count
-  if (n == 1 || n > 5) return usize(fault(Vector.UD, 0));
-  const s = the<S>().at<u16>(up, 0);
-  if (the<S>().mem() && !s) return 0;
-  const sel = (<i32>the<S>().get<u16>(up, s)) & 0xffff;
+/**
+ * Loads segment register `n`. In 64-bit mode only FS and GS take a base from their descriptor. False with the fault
+ * recorded when the selector may not be loaded.
+ */
+export function loadSegment(n: i32, sel: i32): bool {
   let base: u64 = 0;
   if (sel & 0xfffc) {
     const d = descriptor(sel, n == 2 ? Vector.SS : Vector.GP);
-    if (load<i32>(FAULT) >= 0) return 0;
+    if (load<i32>(FAULT) >= 0) return false;
     const dpl = (<i32>(d >> 45)) & 3;
     const type = (<i32>(d >> 40)) & 0x1f;
     if (n == 2) {
       if ((type & 0x1a) != 0x12 || dpl != load<i32>(CPL) || (sel & 3) != load<i32>(CPL)) {
-        return usize(fault(Vector.GP, sel & 0xfffc));
+        return fault(Vector.GP, sel & 0xfffc);
       }
     } else if (
       !(type & 16) ||
       (type & 0xa) == 8 ||
       (dpl < max<i32>(load<i32>(CPL), sel & 3) && (type & 0xc) != 12)
     ) {
-      return usize(fault(Vector.GP, sel & 0xfffc));
+      return fault(Vector.GP, sel & 0xfffc);
     }
     base = ((d >> 16) & 0xffffff) | (((d >> 56) & 0xff) << 24);
   } else if (n == 2 && (load<i32>(CPL) == 3 || (sel & 3) != load<i32>(CPL))) {
-    return usize(fault(Vector.GP, 0));
+    return fault(Vector.GP, 0);
   }
   store<u16>(SEG_ES + (n << 1), <u16>sel);
   if (n == 4) store<u64>(FS_BASE, base);
   if (n == 5) store<u64>(GS_BASE, base);
+  return true;
+}
+
+/** MOV to a segment register. */
+export function movToSeg<S extends Operand, T>(up: usize): usize {
+  const n = load<u16>(up, U_A) & 7; // REX.R does not count
+  if (n == 1 || n > 5) return usize(fault(Vector.UD, 0));
+  const s = the<S>().at<u16>(up, 0);
+  if (the<S>().mem() && !s) return 0;
+  if (!loadSegment(n, (<i32>the<S>().get<u16>(up, s)) & 0xffff)) return 0;
   if (n == 2) store<i32>(INT_SHADOW, 1);
   return next(up);
 }
@@ -399,6 +407,11 @@ export function rdtsc(up: usize): bool {
   return true;
 }
 
+/** RDPMC: there is no counter that could be named. */
+export function rdpmc(up: usize): bool {
+  return fault(Vector.GP, 0);
+}
+
 export function rdtscp(up: usize): bool {
   if (!rdtsc(up)) return false;
   store<u64>(RCX, load<u64>(TSC_AUX) & 0xffffffff);
@@ -482,7 +495,8 @@ export function cpuid(up: usize): bool {
   const id = load<u32>(CURRENT);
   if (leaf == 0) return cpuidSet(0xb, 0x756e6547, 0x6c65746e, 0x49656e69); // GenuineIntel
   if (leaf == 1) {
-    // PSE TSC MSR PAE CX8 APIC PGE CMOV PAT CLFSH FXSR SSE SSE2; CX16 x2APIC MOVBE POPCNT TSC-deadline hypervisor
+    // PSE TSC MSR PAE CX8 APIC PGE CMOV PAT CLFSH FXSR SSE SSE2; SSE3 SSSE3 CX16 SSE4.1 SSE4.2 x2APIC MOVBE POPCNT
+    // TSC-deadline hypervisor
     const d: u32 =
       (1 << 3) |
       (1 << 4) |
@@ -497,7 +511,17 @@ export function cpuid(up: usize): bool {
       (1 << 24) |
       (1 << 25) |
       (1 << 26);
-    const c: u32 = (1 << 13) | (1 << 21) | (1 << 22) | (1 << 23) | (1 << 24) | ((<u32>1) << 31);
+    const c: u32 =
+      (1 << 0) |
+      (1 << 9) |
+      (1 << 13) |
+      (1 << 19) |
+      (1 << 20) |
+      (1 << 21) |
+      (1 << 22) |
+      (1 << 23) |
+      (1 << 24) |
+      ((<u32>1) << 31);
     return cpuidSet(0x000106a0, (id << 24) | 0x800, c, d);
   }
   if (leaf == 7) return cpuidSet(0, sub == 0 ? (1 << 7) | (1 << 9) | (1 << 20) : 0, 0, 0); // SMEP ERMS SMAP
@@ -507,7 +531,7 @@ export function cpuid(up: usize): bool {
     return cpuidSet(
       0,
       0,
-      (1 << 0) | (1 << 5),
+      (1 << 0) | (1 << 5) | (1 << 8),
       (1 << 11) | (1 << 20) | (1 << 26) | (1 << 27) | (1 << 29),
     );
   }

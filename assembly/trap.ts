@@ -152,7 +152,7 @@ export function deliver(vector: i32, code: i32, rip: u64): void {
 /** Descriptor of a code or stack selector for a return, or 0 with the fault recorded. */
 export function descriptor(selector: i32, vector: i32): u64 {
   if (<u64>(selector | 7) > load<u64>(GDTR_LIMIT) || selector & 4) {
-    fault(vector, selector & 0xfffc);
+    fault(Vector.GP, selector & 0xfffc);
     return 0;
   }
   const d = systemRead<u64>(load<u64>(GDTR_BASE) + <u64>(selector & 0xfff8));

@@ -4,17 +4,17 @@ import type { Form } from "./x86.ts";
 
 const HEAD = `# The instruction set
 
-Made from the rows of src/isa/x86.ts and sse.ts; \`npm test -- -u\` writes it anew. An encoding that no row lists is #UD.
+Made from the rows of src/isa/x86.ts, sse.ts and sse4.ts; \`npm test -- -u\` writes it anew. An encoding that no row lists is #UD.
 The notation is that of the SDM's Opcode column and Appendix A: E and G are the ModRM r/m and reg operands, Z a register in
 the opcode, M memory only, R a register only, S C D segment, control and debug registers, V W U the XMM registers of G E R,
 I an immediate, J a relative and O an absolute address; b w d q are 8 to 64 bits, v is 16, 32 or 64 by operand size, y 32 or
 64. Flags after \`?\` are left undefined by the SDM and masked in comparisons.
 
-What CPUID advertises works; the exceptions are that TZCNT and LZCNT work without their bits, as on every CPU that has them.
+What CPUID advertises works, and what it does not is #UD; but hints (0F 0D, 0F 18 to 0F 1F) are NOPs where they have no other
+meaning, and F3 before BSF or WBINVD is ignored, there being neither TZCNT nor WBNOINVD.
 
 ## Limits
 
-- A RIP-relative operand whose displacement reaches further than 2 GiB from the start of the instruction's page is #UD.
 - A REP instruction counts as one instruction and is not interrupted between its iterations; a fault in the middle leaves it
   restartable.
 - No x87 and no MMX registers; FXSAVE and FXRSTOR keep their part of the image, and nothing else reads it.

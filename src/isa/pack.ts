@@ -22,12 +22,16 @@ import {
   Imm,
   MAX_GROUPS,
   MAX_ROWS,
+  MAX_SMALL_GROUPS,
   Operand,
   ROWS,
   ROW_SIZE,
   SLOTS,
   SLOT_GROUP,
   SLOT_GROUP_PLAIN,
+  SLOT_GROUP_SMALL,
+  SMALL_GROUPS,
+  SMALL_GROUP_BYTES,
   Width,
 } from "../../assembly/abi.ts";
 import { X86, type Form } from "./x86.ts";
@@ -65,6 +69,8 @@ export interface Encoding {
   readonly modrm: boolean;
   readonly digit: number | undefined;
   readonly fixed: number | undefined;
+  /** ModRM names a register, whichever. */
+  readonly registers: boolean;
   readonly imm: number;
 }
 
@@ -104,6 +110,7 @@ export function encodingOf(form: Form): Encoding {
   let digit: number | undefined;
   let fixed: number | undefined;
   let modrm = false;
+  let registers = false;
   let imm: number = form.syntax.endsWith(", 1") ? Imm.One : Imm.None;
   for (const t of tokens) {
     const known = IMMEDIATES[t];
@@ -111,13 +118,17 @@ export function encodingOf(form: Form): Encoding {
     else if (/^\/[0-7]$/.test(t)) {
       modrm = true;
       digit = Number(t[1]);
+    } else if (/^[c-f][08]-[c-f][7f]$/.test(t)) {
+      modrm = true;
+      registers = true;
+      digit = (parseInt(t, 16) >> 3) & 7;
     } else if (known !== undefined) imm = known;
     else if (/^[0-9a-f]{2}$/.test(t)) {
       modrm = true;
       fixed = parseInt(t, 16);
     } else throw new Error(`isa: "${t}" in "${form.opcode}" is no known notation`);
   }
-  return { prefix, map, opcode, plusReg: op[2] !== undefined, modrm, digit, fixed, imm };
+  return { prefix, map, opcode, plusReg: op[2] !== undefined, modrm, digit, fixed, registers, imm };
 }
 
 /** The operands of a form as written in its syntax column. */
@@ -348,7 +359,7 @@ function startsWith(
 // Operations whose micro-ops are kept out of the interpreter's main switch: binaryen turns a switch into a jump table
 // only up to 1024 cases, and a chain of comparisons costs hundreds of nanoseconds.
 const RARE =
-  /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|count|popcount|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp)/;
+  /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|lzcnt|popcount|crc32|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|popSelector|lookAt|verify|smsw|lmsw|loadFar|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|rdpmc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp)/;
 
 function rank(call: string, ends: boolean, simd: boolean): number {
   if (simd) return 3;
@@ -399,7 +410,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
         encoding: e,
         form,
         memoryOnly: operandsOf(form).some(isMemoryOnly),
-        registerOnly: operandsOf(form).some((o) => o[0] === "U"),
+        registerOnly: e.registers || operandsOf(form).some((o) => o[0] === "U"),
       });
       byOpcode.set(slot, list);
     }
@@ -407,6 +418,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
 
   const slots = new Uint16Array(1024);
   const groups: Uint16Array[] = [];
+  const small: Uint16Array[] = [];
   for (const [slot, candidates] of byOpcode) {
     const only = candidates.length === 1 ? candidates[0] : undefined;
     if (
@@ -422,12 +434,22 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
     if (!plain && candidates.some((c) => !c.encoding.modrm)) {
       throw new Error(`isa: opcode ${slot.toString(16)} has forms with and without ModRM`);
     }
+    const table = groupTable(candidates, plain);
+    const bare = (e: Encoding): boolean => e.digit === undefined && e.fixed === undefined;
+    if (!plain && candidates.every((c) => bare(c.encoding))) {
+      if (small.length >= MAX_SMALL_GROUPS) throw new Error("isa: too many small groups");
+      slots[slot] = SLOT_GROUP | SLOT_GROUP_SMALL | small.length;
+      small.push(table.filter((_, i) => (i & 0x3f) === 0));
+      continue;
+    }
     if (groups.length >= MAX_GROUPS) throw new Error(`isa: more than ${MAX_GROUPS} groups`);
     slots[slot] = SLOT_GROUP | (plain ? SLOT_GROUP_PLAIN : 0) | groups.length;
-    groups.push(groupTable(candidates, plain));
+    groups.push(table);
   }
   const groupBytes = new Uint8Array(groups.length * GROUP_BYTES);
   groups.forEach((g, i) => groupBytes.set(new Uint8Array(g.buffer), i * GROUP_BYTES));
+  const smallBytes = new Uint8Array(small.length * SMALL_GROUP_BYTES);
+  small.forEach((g, i) => smallBytes.set(new Uint8Array(g.buffer), i * SMALL_GROUP_BYTES));
   return {
     uops,
     nrCommon: nr[0] ?? 0,
@@ -437,6 +459,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
     patches: [
       { at: SLOTS, bytes: new Uint8Array(slots.buffer) },
       { at: GROUPS, bytes: groupBytes },
+      { at: SMALL_GROUPS, bytes: smallBytes },
       { at: ROWS, bytes: rows },
     ],
   };

@@ -4,6 +4,7 @@
 
 import { x, type Form } from "./form.ts";
 import { SSE } from "./sse.ts";
+import { SSE4 } from "./sse4.ts";
 
 export type { Form } from "./form.ts";
 
@@ -167,7 +168,7 @@ export const X86: readonly Form[] = [
   x("0f ac /r ib",    "shrd Ev, Gv, Ib", "shiftDouble.Shrd",   "szpc ?oa", "sp",             "48 0f ac cb 08 | shrd rbx,rcx,0x8"),
   x("0f ad /r",       "shrd Ev, Gv, CL", "shiftDouble.Shrd",   "szpc ?oa", "sp",             "48 0f ad cb | shrd rbx,rcx,cl"),
 
-  // Bits: BT, BTS, BTR, BTC, BSF, BSR, TZCNT, LZCNT, POPCNT, BSWAP, MOVBE
+  // Bits: BT, BTS, BTR, BTC, BSF, BSR, LZCNT, POPCNT, BSWAP, MOVBE
   x("0f a3 /r",       "bt Ev, Gv",       "bitString.Bt",       "c ?osap",  "",               "48 0f a3 cb | bt rbx,rcx"),
   x("0f ba /4 ib",    "bt Ev, Ib",       "bit.Bt",             "c ?osap",  "",               "48 0f ba e3 08 | bt rbx,0x8"),
   x("0f ab /r",       "bts Ev, Gv",      "bitString.Bts",      "c ?osap",  "lock sp",        "48 0f ab cb | bts rbx,rcx"),
@@ -178,8 +179,7 @@ export const X86: readonly Form[] = [
   x("0f ba /7 ib",    "btc Ev, Ib",      "bit.Btc",            "c ?osap",  "lock sp",        "48 0f ba fb 08 | btc rbx,0x8"),
   x("0f bc /r",       "bsf Gv, Ev",      "scan.Bsf",           "z ?osapc", "sp",             "48 0f bc cb | bsf rcx,rbx"),
   x("0f bd /r",       "bsr Gv, Ev",      "scan.Bsr",           "z ?osapc", "sp",             "48 0f bd cb | bsr rcx,rbx"),
-  x("f3 0f bc /r",    "tzcnt Gv, Ev",    "count.Tzcnt",        "zc ?osap", "sp",             "f3 48 0f bc cb | tzcnt rcx,rbx"),
-  x("f3 0f bd /r",    "lzcnt Gv, Ev",    "count.Lzcnt",        "zc ?osap", "sp",             "f3 48 0f bd cb | lzcnt rcx,rbx"),
+  x("f3 0f bd /r",    "lzcnt Gv, Ev",    "lzcnt",              "zc ?osap", "sp",             "f3 48 0f bd cb | lzcnt rcx,rbx"),
   x("f3 0f b8 /r",    "popcnt Gv, Ev",   "popcount",           "oszapc",   "sp",             "f3 48 0f b8 cb | popcnt rcx,rbx"),
   x("0f c8+r",        "bswap Zv",        "bswap",              "",         "sp",             "48 0f cb | bswap rbx"),
   x("np 0f 38 f0 /r", "movbe Gv, Mv",    "movbe",              "",         "sp",             "48 0f 38 f0 0b | movbe rcx,QWORD PTR [rbx]"),
@@ -268,8 +268,10 @@ export const X86: readonly Form[] = [
   x("6a ib",          "push Ib",         "push:v",             "",         "d64",            "6a 08 | push 0x8"),
   x("ff /6",          "push Ev",         "push",               "",         "d64",            "ff f3 | push rbx"),
   x("8f /0",          "pop Ev",          "pop",                "",         "d64 sp",         "8f c3 | pop rbx"),
-  x("0f a0",          "push FS",         "pushSelector:v",     "",         "d64"   ,         "0f a0 | push fs"),
-  x("0f a8",          "push GS",         "pushSelector:v",     "",         "d64"   ,         "0f a8 | push gs"),
+  x("0f a0",          "push FS",         "pushSelector:v",     "",         "d64",            "0f a0 | push fs"),
+  x("0f a8",          "push GS",         "pushSelector:v",     "",         "d64",            "0f a8 | push gs"),
+  x("0f a1",          "pop FS",          "popSelector:v",      "",         "d64",            "0f a1 | pop fs"),
+  x("0f a9",          "pop GS",          "popSelector:v",      "",         "d64",            "0f a9 | pop gs"),
   x("c8 en",          "enter Iw, Ib",    "enter:v!",           "",         "d64 spalways",   "c8 10 00 00 | enter 0x10,0x0"),
   x("c9",             "leave",           "leave:v",            "",         "d64 spalways",   "c9 | leave"),
 
@@ -340,15 +342,18 @@ export const X86: readonly Form[] = [
   x("0f 1d /r",       "nop Ev, Gv",      "nop!",               "",         "",               "48 0f 1d cb | nop rbx"),
   x("0f 1e /r",       "nop Ev, Gv",      "nop!",               "",         "",               "48 0f 1e cb | nop rbx"),
   x("0f 1f /r",       "nop Ev, Gv",      "nop!",               "",         "",               "48 0f 1f cb | nop rbx"),
+  x("0f 0d /r",       "prefetch Eb",     "nop!",               "",         "",               "0f 0d 03 | prefetch BYTE PTR [rbx]"),
   x("0f 0d /1",       "prefetchw M",     "nop!",               "",         "",               "0f 0d 0b | prefetchw BYTE PTR [rbx]"),
   x("0f 18 /0",       "prefetchnta M",   "nop!",               "",         "",               "0f 18 03 | prefetchnta BYTE PTR [rbx]"),
   x("0f 18 /1",       "prefetcht0 M",    "nop!",               "",         "",               "0f 18 0b | prefetcht0 BYTE PTR [rbx]"),
   x("0f 18 /2",       "prefetcht1 M",    "nop!",               "",         "",               "0f 18 13 | prefetcht1 BYTE PTR [rbx]"),
   x("0f 18 /3",       "prefetcht2 M",    "nop!",               "",         "",               "0f 18 1b | prefetcht2 BYTE PTR [rbx]"),
+  x("0f 18 /r",       "nop Ev",          "nop!",               "",         "",               "0f 18 e3 | nop ebx"),
   x("f3 0f 1e fa",    "endbr64",         "nop",                "",         "",               "f3 0f 1e fa | endbr64"),
-  x("np 0f ae e8",    "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
-  x("np 0f ae f0",    "mfence",          "nop",                "",         "",               "0f ae f0 | mfence"),
-  x("np 0f ae f8",    "sfence",          "nop",                "",         "",               "0f ae f8 | sfence"),
+  x("f3 0f 1e fb",    "endbr32",         "nop",                "",         "",               "f3 0f 1e fb | endbr32"),
+  x("np 0f ae e8-ef", "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
+  x("np 0f ae f0-f7", "mfence",          "nop",                "",         "",               "0f ae f0 | mfence"),
+  x("np 0f ae f8-ff", "sfence",          "nop",                "",         "",               "0f ae f8 | sfence"),
   x("np 0f ae /7",    "clflush M",       "clflush",            "",         "",               "0f ae 3b | clflush BYTE PTR [rbx]"),
 
   // Interrupts and system calls: INT, IRET, SYSCALL, SYSRET, UD
@@ -361,7 +366,7 @@ export const X86: readonly Form[] = [
   x("0f b9 /r",       "ud1 Gv, Ev",      "undefined_!",        "",         "end",            "48 0f b9 cb | ud1 rcx,rbx"),
   x("0f ff /r",       "ud0 Gv, Ev",      "undefined_!",        "",         "end",            "48 0f ff cb | ud0 rcx,rbx"),
 
-  // System: control registers, descriptor tables, MSRs, ports
+  // System: control registers, descriptors and their tables, MSRs, ports
   x("f4",             "hlt",             "hlt",                "",         "end priv",       "f4 | hlt"),
   x("fa",             "cli",             "cli",                "",         "end",            "fa | cli"),
   x("fb",             "sti",             "sti",                "",         "end",            "fb | sti"),
@@ -383,11 +388,21 @@ export const X86: readonly Form[] = [
   x("0f 22 /r",       "mov Cq, Rq",      "movToCr",            "",         "end priv",       "0f 22 db | mov cr3,rbx"),
   x("0f 21 /r",       "mov Rq, Dq",      "movFromDr",          "",         "priv",           "0f 21 cb | mov rbx,dr1"),
   x("0f 23 /r",       "mov Dq, Rq",      "movToDr",            "",         "priv",           "0f 23 cb | mov dr1,rbx"),
+  x("0f 00 /4",       "verr Ew",         "verify.Verr",        "z",        "",               "0f 00 e3 | verr bx"),
+  x("0f 00 /5",       "verw Ew",         "verify.Verw",        "z",        "",               "0f 00 eb | verw bx"),
+  x("0f 02 /r",       "lar Gv, Ew",      "lookAt.Rights",      "z",        "sp",             "48 0f 02 cb | lar rcx,rbx"),
+  x("0f 03 /r",       "lsl Gv, Ew",      "lookAt.Limit",       "z",        "sp",             "48 0f 03 cb | lsl rcx,rbx"),
+  x("0f 01 /4",       "smsw Ev",         "smsw",               "",         "sp",             "48 0f 01 e3 | smsw rbx"),
+  x("0f 01 /6",       "lmsw Ew",         "lmsw",               "",         "priv",           "0f 01 f3 | lmsw bx"),
+  x("0f b2 /r",       "lss Gv, M",       "loadFar.Ss",         "",         "sp",             "0f b2 0b | lss ecx,FWORD PTR [rbx]"),
+  x("0f b4 /r",       "lfs Gv, M",       "loadFar.Fs",         "",         "sp",             "0f b4 0b | lfs ecx,FWORD PTR [rbx]"),
+  x("0f b5 /r",       "lgs Gv, M",       "loadFar.Gs",         "",         "sp",             "0f b5 0b | lgs ecx,FWORD PTR [rbx]"),
   x("8c /r",          "mov Ev, Sw",      "movFromSeg",         "",         "",               "48 8c db | mov rbx,ds"),
   x("8e /r",          "mov Sw, Ew",      "movToSeg",           "",         "end",            "8e db | mov ds,ebx"),
   x("0f 30",          "wrmsr",           "wrmsr",              "",         "end priv",       "0f 30 | wrmsr"),
   x("0f 32",          "rdmsr",           "rdmsr",              "",         "priv",           "0f 32 | rdmsr"),
   x("0f 31",          "rdtsc",           "rdtsc",              "",         "",               "0f 31 | rdtsc"),
+  x("0f 33",          "rdpmc",           "rdpmc",              "",         "",               "0f 33 | rdpmc"),
   x("0f a2",          "cpuid",           "cpuid",              "",         "",               "0f a2 | cpuid"),
   x("0f 06",          "clts",            "clts",               "",         "priv",           "0f 06 | clts"),
   x("0f 08",          "invd",            "nop",                "",         "priv",           "0f 08 | invd"),
@@ -402,4 +417,5 @@ export const X86: readonly Form[] = [
   x("ef",             "out DX, eAX",     "portOut:v!",         "",         "",               "ef | out dx,eax"),
 
   ...SSE,
+  ...SSE4,
 ];

@@ -19,6 +19,7 @@ export interface CoreExports {
   touch(p: number): void;
   hash(seed: bigint, from: number, bytes: number): bigint;
   decodeLength(p: number, limit: number): number;
+  decodedRow(): number;
   untilTimer(): bigint;
   arithmetic(): number;
   setArithmetic(flags: number): void;

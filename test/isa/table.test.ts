@@ -25,6 +25,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   popf: "popfq",
   nop: "nop|reservednop",
   shl: "shl|sal",
+  prefetch: "prefetch|prefetchw|prefetchwt1|prefetchreserved",
 };
 
 describe("the instruction table", () => {

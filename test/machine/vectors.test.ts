@@ -39,6 +39,8 @@ describe("recorded vectors", () => {
       return reason === undefined ? [] : [`${r.form.syntax}: ${reason}`];
     });
     expect(reasons).toEqual([
+      "pop FS: would move the thread's own data",
+      "pop GS: would move the thread's own data",
       "syscall: would enter the host's kernel",
       "vmcall: the hypercall of this machine; #UD outside of a guest",
       "rdtscp: its answer is this machine's own",
@@ -46,6 +48,9 @@ describe("recorded vectors", () => {
       "sidt M: shows the host's tables, or #GP under UMIP",
       "sldt Ev: shows the host's tables, or #GP under UMIP",
       "str Ev: shows the host's tables, or #GP under UMIP",
+      "smsw Ev: shows the host's CR0, or #GP under UMIP",
+      "lfs Gv, M: would move the thread's own data",
+      "lgs Gv, M: would move the thread's own data",
       "rdtsc: its answer is this machine's own",
       "cpuid: its answer is this machine's own",
       "rsqrtps Vps, Wps: an approximation, each CPU its own",

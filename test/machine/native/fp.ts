@@ -52,3 +52,14 @@ export function someMxcsr(r: Random): bigint {
   if (r.chance(15)) v |= 0x8000; // FTZ
   return BigInt(v);
 }
+
+/** 64 bits of a text of few letters, with an end in it now and then. */
+export function textWord(r: Random): bigint {
+  const wide = r.chance(50);
+  let v = 0n;
+  for (let i = 0; i < (wide ? 4 : 8); i++) {
+    const c = r.chance(6) ? 0 : r.chance(15) ? r.below(wide ? 0x10000 : 0x100) : 0x61 + r.below(3);
+    v = (v << (wide ? 16n : 8n)) | BigInt(c);
+  }
+  return v;
+}

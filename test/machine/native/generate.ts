@@ -2,7 +2,7 @@
 // counts, targets), so that most of them do something. It tracks which flags the manual leaves undefined and lets
 // none of them reach an instruction that reads flags. Every case ends in an int3 or a fault.
 import { encode, type Operands } from "./encode.ts";
-import { fpWord, someMxcsr } from "./fp.ts";
+import { fpWord, someMxcsr, textWord } from "./fp.ts";
 import { CODE, DATA, HOT, MXCSR_RESET, NO_XMM, RO, STACK, type Case } from "./layout.ts";
 import { Random, edgy } from "./random.ts";
 import {
@@ -45,7 +45,7 @@ const CDQ = row("99");
 const CLD = row("fc");
 const STD = row("fd");
 const ENDS_CASE =
-  /^(in|out|hlt|cli|sti|clac|stac|swapgs|lgdt|lidt|invlpg|lldt|ltr|wrmsr|rdmsr|clts|invd|wbinvd|sysretq|ud0|ud1|ud2|int3|int)$/;
+  /^(in|out|hlt|cli|lmsw|rdpmc|sti|clac|stac|swapgs|lgdt|lidt|invlpg|lldt|ltr|wrmsr|rdmsr|clts|invd|wbinvd|sysretq|ud0|ud1|ud2|int3|int)$/;
 
 /** Whether a row works on XMM state. */
 function isSse(row: Row): boolean {
@@ -57,6 +57,8 @@ class Generator {
   readonly seq = new Sequence();
   /** XMM registers that some instruction names. */
   readonly xmm = new Set<number>();
+  /** Whether some instruction compares strings. */
+  text = false;
 
   constructor(r: Random) {
     this.r = r;
@@ -154,6 +156,24 @@ class Generator {
     }
     if (does === "movFromSeg" && r.chance(90)) given.reg = r.pick([0, 1, 2, 3, 4, 5]);
     if (/^mov(From|To)[CD]r/.test(does)) given.reg = r.pick([0, 2, 3]);
+    if (/^(lar|lsl|verr|verw)$/.test(m)) {
+      // Those selectors which name the same descriptors on both sides.
+      given.rm = RAX;
+      const sel = r.pick([0, 1, 2, 3, 0x28, 0x2b, 0x33, 0x30, 0x80, 0xfff8, 0xffff, 0x34, 0x2f]);
+      this.setRegister(RAX, BigInt(sel) | (BigInt(r.u32()) << 16n));
+    }
+    if (m === "prefetch") given.rm = memory(r); // a register is a NOP for Intel, #UD for AMD
+    if (m === "lss") given.size = r.pick([16, 32]); // AMD knows no m16:64
+    if (m === "lss" && !wild) {
+      const base = r.pick(POINTERS);
+      this.setRegister(base, DATA + BigInt(HOT) + BigInt(r.below(100)));
+      given.rm = { base, disp: 4 };
+      const at = 4 + (given.size === 16 ? 2 : 4);
+      const sel = r.pick([0x2b, 0x2b, 0x2b, 3, 0x33]);
+      this.plain(STORE_IMM, { size: 16, rm: { base, disp: at }, imm: BigInt(sel) });
+      given.segment = 0;
+      given.addr32 = false;
+    }
     if (m === "int") given.imm = r.pick([0n, 1n, 3n, 6n, 8n, 0x0dn, 0x0en, 0x20n]);
     if (does.startsWith("nop") && m === "nop" && row.encoding.modrm) given.reg = r.below(8);
     if (isSse(row)) this.#simd(row, given, wild);
@@ -239,11 +259,22 @@ class Generator {
         this.plain(STORE_IMM, { size: 32, rm: m, imm: someMxcsr(r) });
       }
     }
+    if (row.mnemonic.startsWith("pcmp") && row.mnemonic.includes("str")) {
+      this.text = true;
+      if (!wild && row.mnemonic.startsWith("pcmpe")) {
+        this.setRegister(RAX, BigInt.asUintN(64, BigInt(r.below(40) - 20)));
+        this.setRegister(RDX, BigInt.asUintN(64, BigInt(r.below(40) - 20)));
+      }
+      given.imm = BigInt(r.below(256));
+    }
+    if (/blendv/.test(row.mnemonic)) this.xmm.add(0);
+    if (/^(round|dp|mpsad|insertps)/.test(row.mnemonic)) given.imm = BigInt(r.below(256));
     if (row.mnemonic === "maskmovdqu" && !wild) {
       this.setRegister(RDI, DATA + BigInt(HOT) + BigInt(r.below(100)));
       given.segment = r.chance(10) ? 0x64 : 0;
     }
-    if (row.operands.includes("Ib") && r.chance(60)) given.imm = BigInt(r.below(34));
+    if (row.operands.includes("Ib") && given.imm === undefined && r.chance(60))
+      given.imm = BigInt(r.below(34));
   }
 
   #stringSetUp(): void {
@@ -380,9 +411,14 @@ export function generateCase(seed: number, must?: Row): Case {
   const rflags = (BigInt(r.u32()) & (r.chance(90) ? 0x8d5n : FLAGS)) | 0x202n;
   const rows = [...new Set(g.seq.rows)];
   const sse = rows.some((i) => ROWS[i] && isSse(ROWS[i]));
-  if (sse) for (let i = 0; i < 16; i++) if (r.chance(80)) hv.setBigUint64(i * 8, fpWord(r), true);
+  if (sse)
+    for (let i = 0; i < 16; i++)
+      if (r.chance(80)) hv.setBigUint64(i * 8, g.text ? textWord(r) : fpWord(r), true);
   const xmm = sse
-    ? Array.from({ length: 32 }, (_, i) => (g.xmm.has(i >> 1) || r.chance(8) ? fpWord(r) : 0n))
+    ? Array.from({ length: 32 }, (_, i) => {
+        if (g.text && r.chance(70)) return textWord(r);
+        return g.xmm.has(i >> 1) || r.chance(8) ? fpWord(r) : 0n;
+      })
     : NO_XMM;
   const mxcsr = sse ? someMxcsr(r) : MXCSR_RESET;
   return { code: body, codeOff, regs, rflags, mxcsr, xmm, hot, rows, undefinedAt };

@@ -62,10 +62,12 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^vmcall$/, "the hypercall of this machine; #UD outside of a guest"],
   [/^r(cp|sqrt)[ps]s$/, "an approximation, each CPU its own"],
   [/^fxsave$/, "shows the host's x87 state and MXCSR mask"],
+  [/^(pop [FG]S|l[fg]s .*)$/, "would move the thread's own data"],
+  [/^smsw /, "shows the host's CR0, or #GP under UMIP"],
   [/^syscall$/, "would enter the host's kernel"],
 ];
 
 /** Why a row cannot be compared with the CPU in user mode, or undefined when it can. */
 export function notNative(row: Row): string | undefined {
-  return REASONS.find(([re]) => re.test(row.mnemonic))?.[1];
+  return REASONS.find(([re]) => re.test(row.mnemonic) || re.test(row.form.syntax))?.[1];
 }
