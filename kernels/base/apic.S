@@ -96,6 +96,7 @@ SYM_FUNC_END __sysvec_call_function
 C_FUNC_START __sysvec_hypervisor_callback
 	WRMSR_IMM APIC_EOI, 0
 	incq	%gs:irq_count
+	movl	$1, patchd_wanted(%rip)
 	movq	patchd_task(%rip), %rdi
 	call	wake_up_process
 	FRAME_END

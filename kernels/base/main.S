@@ -89,11 +89,3 @@ SYM_FUNC_END kernel_init
 SYM_DATA_START nr_cpus_online
 	.long	0
 SYM_DATA_END nr_cpus_online
-
-	.section .module_room, "awx", @nobits
-	.p2align 12
-SYM_DATA_START module_room
-	.skip	MODULE_ROOM_SIZE
-SYM_DATA_END module_room
-	.globl	module_room_size
-	.set	module_room_size, MODULE_ROOM_SIZE

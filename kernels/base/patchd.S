@@ -26,8 +26,21 @@ SYM_INNER_LABEL patch_call
 	testq	%rdi, %rdi			/* ticks to sleep, 0: one second */
 	jnz	4f
 	movl	$HZ, %edi
-4:	call	schedule_timeout_interruptible
-1:	xorl	%edi, %edi
+4:	cmpq	$PATCH_FOREVER, %rdi
+	je	6f
+	call	schedule_timeout_interruptible
+	jmp	1f
+	/* A request that comes before this thread is asleep is not lost: pairs with the hypervisor's callback. */
+6:	GET_CURRENT %rdx
+	movl	$TASK_INTERRUPTIBLE, %eax
+	xchgl	%eax, TASK_state(%rdx)
+	cmpl	$0, patchd_wanted(%rip)
+	jne	5f
+	call	schedule_timeout
+	jmp	1f
+5:	movl	$TASK_RUNNING, TASK_state(%rdx)
+1:	movl	$0, patchd_wanted(%rip)
+	xorl	%edi, %edi
 	jmp	patch_call
 2:	call	*%rdx
 	movq	%rax, %rdi
@@ -76,3 +89,6 @@ SYM_FUNC_END patchd_init
 SYM_DATA_START patchd_task
 	.quad	0
 SYM_DATA_END patchd_task
+SYM_DATA_START patchd_wanted
+	.long	0
+SYM_DATA_END patchd_wanted

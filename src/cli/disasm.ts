@@ -126,7 +126,7 @@ function targetOf(i: Instruction, images: readonly Image[]): string {
       ? i.ipRelMemoryAddress
       : undefined;
   if (va === undefined) return "";
-  // The patch first: the kernel knows its place only as module_room.
+  // The patch first: the kernel knows its place only as patch_room.
   for (const image of images.toReversed()) {
     const at = symbolAt(image, va);
     if (at === undefined) continue;

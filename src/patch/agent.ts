@@ -56,7 +56,7 @@ function takesNoTurn(step: Step): step is Step & { readonly op: "log" | "reply" 
 }
 
 /** Ticks that patchd sleeps when there is nothing to do: a request wakes it. */
-const FOREVER = 0x3fff_ffffn;
+const FOREVER = BigInt(CONSTANTS.PATCH_FOREVER);
 
 const START: AgentState = {
   answers: [],

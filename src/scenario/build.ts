@@ -20,6 +20,11 @@ export interface BuiltScenario {
   readonly patch: Image | undefined;
 }
 
+/** What kmalloc has: enough for every structure of patching and tracing, and something for each task. */
+function kmallocArenaSize({ tasks }: Scenario): bigint {
+  return 0x8_0000n + ((BigInt(tasks) * 64n) & ~0xffffn);
+}
+
 /** The scenario's constants as assembly symbols. */
 export function scenarioSymbols(scenario: Scenario): Readonly<Record<string, bigint>> {
   return {
@@ -28,6 +33,7 @@ export function scenarioSymbols(scenario: Scenario): Readonly<Record<string, big
     TICK_INSNS: BigInt(scenario.tickInsns),
     THREAD_SIZE: BigInt(scenario.threadSize),
     NR_TASKS: BigInt(scenario.tasks),
+    KMALLOC_ARENA_SIZE: kmallocArenaSize(scenario),
   };
 }
 
@@ -52,12 +58,12 @@ export function buildScenario(scenario: Scenario, tools: Toolchain): BuiltScenar
   return { scenario, image, patch };
 }
 
-/** Links a patch object at the start of the kernel's module room. */
+/** Links a patch object at the place that the kernel keeps for it. */
 export function linkPatch(image: Image, obj: Obj): Image {
-  const room = findSymbol(image, "module_room");
-  if (room === undefined) throw new ScenarioError(`${image.name}: the kernel has no module_room`);
+  const room = findSymbol(image, "patch_room");
+  if (room === undefined) throw new ScenarioError(`${image.name}: the kernel has no patch_room`);
   const segment = image.segments.find((s) => room.va >= s.va && room.va < s.va + BigInt(s.memSize));
-  if (segment === undefined) throw new ScenarioError(`${image.name}: module_room has no memory`);
+  if (segment === undefined) throw new ScenarioError(`${image.name}: patch_room has no memory`);
   const pa = segment.pa + (room.va - segment.va);
   return linkModule(obj, image, { va: room.va, pa, room: Number(room.size) });
 }

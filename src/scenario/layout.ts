@@ -90,7 +90,7 @@ export const KERNEL_LAYOUT: Layout = {
       name: ".bss",
       va: "next",
       pa: "next",
-      sections: [".bss", ".bss..stacks", ".bss..task_stacks"],
+      sections: [".bss", ".bss..stacks", ".bss..kmalloc", ".bss..task_stacks"],
       align: PAGE_SIZE,
       flags: RW,
       start: "__bss_start",

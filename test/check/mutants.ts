@@ -131,7 +131,7 @@ export const MEDDLER = from("naive", function* ({ image }) {
 
 /** Redirects through kpatch's handler into memory that holds no patch. */
 export const REDIRECTION_TO_FREED_TEXT = from("kpatch", function* (r, own) {
-  const freed = symbolVa(r.image, "module_room") + 0x10_0000n;
+  const freed = symbolVa(r.image, "module_room") + 0x8_0000n;
   const functions = r.plan.functions.map((f) => ({ ...f, newVa: freed }));
   return yield* own.enable({ ...r, plan: { ...r.plan, functions } });
 });
