@@ -8,9 +8,7 @@
 	.set	APIC_SPIV, 0x80f
 	.set	APIC_ICR, 0x830
 	.set	APIC_LVTT, 0x832
-	.set	APIC_TMICT, 0x838
-	.set	APIC_TDCR, 0x83e
-	.set	APIC_LVT_TIMER_PERIODIC, 1 << 17
+	.set	APIC_LVT_TIMER_TSCDEADLINE, 2 << 17
 	.set	APIC_DEST_ALLBUT, 3 << 18
 
 .macro WRMSR_IMM msr, value
@@ -79,7 +77,7 @@ SYM_FUNC_END sysvec_spurious_apic_interrupt
 C_FUNC_START __sysvec_apic_timer_interrupt
 	WRMSR_IMM APIC_EOI, 0
 	incq	%gs:irq_count
-	call	tick_handle_periodic
+	call	hrtimer_interrupt
 	FRAME_END
 	ret
 SYM_FUNC_END __sysvec_apic_timer_interrupt
@@ -184,29 +182,31 @@ C_FUNC_START smp_sync_cores
 	ret
 SYM_FUNC_END smp_sync_cores
 
-# On each CPU: x2APIC on, periodic timer. One count of the timer is one instruction.
+# On each CPU: x2APIC on, the timer by the TSC. One count of the TSC is one instruction.
 C_FUNC_START_NOTRACE setup_local_APIC
 	movl	$MSR_IA32_APICBASE, %ecx
 	rdmsr
 	orl	$0xc00, %eax			/* EN | EXTD */
 	wrmsr
 	WRMSR_IMM APIC_SPIV, (0x100 | SPURIOUS_APIC_VECTOR)
-	WRMSR_IMM APIC_TDCR, 0xb		/* divide by 1 */
-	WRMSR_IMM APIC_LVTT, (APIC_LVT_TIMER_PERIODIC | LOCAL_TIMER_VECTOR)
+	WRMSR_IMM APIC_LVTT, (APIC_LVT_TIMER_TSCDEADLINE | LOCAL_TIMER_VECTOR)
 	/* skew_tick: CPU n ticks n / (2 * nr_cpu_ids) of a period after CPU 0, so that they do not all tick at once. */
 	movl	%gs:pcpu_hot+X86_cpu_number, %eax
 	imull	$TICK_INSNS / 2, %eax, %eax
 	xorl	%edx, %edx
 	divl	nr_cpu_ids(%rip)
 	movl	%eax, %esi
-	movl	$TICK_INSNS, %ecx
-1:	rdtsc
+	rdtsc
+	shlq	$32, %rdx
+	orq	%rdx, %rax
 	xorl	%edx, %edx
-	divl	%ecx
-	subl	%esi, %edx
-	cmpl	$TICK_INSNS / 16, %edx
-	ja	1b
-	WRMSR_IMM APIC_TMICT, TICK_INSNS
+	movl	$TICK_INSNS, %ecx
+	divq	%rcx
+	incq	%rax
+	imulq	%rcx, %rax
+	addq	%rsi, %rax
+	movq	%rax, %gs:next_tick
+	call	tick_program_event
 	FRAME_END
 	ret
 SYM_FUNC_END setup_local_APIC

@@ -149,6 +149,10 @@ C_FUNC_START_NOTRACE setup_per_cpu_area
 	movq	%rdi, runqueues + RQ_idle(%r12)
 	leaq	runqueues + RQ_queue(%r12), %rax
 	LIST_HEAD_INIT %rax
+	leaq	timer_base(%r12), %rax
+	LIST_HEAD_INIT %rax
+	leaq	hrtimer_base(%r12), %rax
+	LIST_HEAD_INIT %rax
 	popq	%r12
 	popq	%rbx
 	FRAME_END

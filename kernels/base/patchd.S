@@ -28,7 +28,7 @@ SYM_INNER_LABEL patch_call
 	movl	$HZ, %edi
 4:	cmpq	$PATCH_FOREVER, %rdi
 	je	6f
-	call	schedule_timeout_interruptible
+	call	schedule_hrtimeout_interruptible	/* a program that sleeps does so by the clock */
 	jmp	1f
 	/* A request that comes before this thread is asleep is not lost: pairs with the hypervisor's callback. */
 6:	GET_CURRENT %rdx

@@ -6,8 +6,8 @@
 	.include "linkage.inc"
 	.include "xfer.inc"
 
-	.set	HAMMER_ROUNDS, 40
-	.set	HAMMER_WORK, 150		# and up to 511 more
+	.set	HAMMER_ROUNDS, 26
+	.set	HAMMER_WORK, 500		# and up to 511 more
 	.set	PACED_ROUNDS, 3
 	.set	HOG_ROUNDS, 4000
 	.set	PACED_CHUNKS, 2

@@ -30,7 +30,7 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["run_list", 16, 8],        // list_head in rq->queue
   ["pending", 8],             // pending.signal, bit (sig - 1)
   ["restart_fn", 8],          // restart_block.fn
-  ["restart_expires", 8],     // restart_block.nanosleep.expires, in ticks
+  ["restart_expires", 8],     // restart_block.nanosleep.expires, in the TSC
   ["patch_state", 4],         // KLP_TRANSITION_*
   ["checkpointed", 4],        // 1 while queued at the checkpoint
   ["kthread_flags", 8],       // KTHREAD_*
@@ -38,9 +38,8 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["kthread_data", 8],
   ["parked", 4],              // 1: acknowledged kthread_park
   ["prio", 4],                // 0: cpu_stopper, RT_PRIO: patchd, 120: everybody else, 140: idle
-  ["timer_expires", 8],       // schedule_timeout's timer, in jiffies
-  ["timer_next", 8],          // next in the CPU's timer_base
-  ["timer_pending", 8],
+  ["timer", 24, 8],           // schedule_timeout's timer_list, in jiffies
+  ["hrtimer", 24, 8],         // schedule_hrtimeout's, in the TSC of its CPU
   ["free_next", 8],           // next free slot
   ["syscalls", 8],            // system calls entered
 ], 64);
@@ -137,6 +136,12 @@ export const MUTEX = makeStruct("mutex", "MUTEX", [
   ["wait", WAIT_QUEUE_HEAD.size, 8],
 ]);
 
+/** struct timer_list and struct hrtimer (include/linux/timer.h, hrtimer.h). DIFFERS: both wake a task and do nothing else. */
+export const TIMER = makeStruct("timer_list", "TIMER", [
+  ["expires", 8],
+  ["entry", 16, 8], // list_head in the CPU's base; next is 0 when it is not pending
+]);
+
 /** struct kernel_clone_args (include/linux/sched/task.h). */
 export const CLONE_ARGS = makeStruct("kernel_clone_args", "KARGS", [
   ["flags", 8],
@@ -183,7 +188,9 @@ export const PERCPU = makeStruct(
     ["gdt_page", 128, 64],
     ["cpu_stopper", CPU_STOPPER.size, 8],
     ["this_cpu_off", 8],
-    ["timer_base", 8],
+    ["timer_base", 16, 8], // list_head of timers, by expiry
+    ["hrtimer_base", 16, 8],
+    ["next_tick", 8], // the TSC of the tick that is due next
     ["nmi_count", 8],
     ["irq_count", 8],
     ["in_nmi_ip", 8],
@@ -261,6 +268,7 @@ const STRUCTS = [
   WAIT_QUEUE_HEAD,
   WAIT_QUEUE_ENTRY,
   MUTEX,
+  TIMER,
   CLONE_ARGS,
   TEXT_POKE_LOC,
   BP_DESC,

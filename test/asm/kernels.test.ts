@@ -14,7 +14,14 @@ const sources = folders.flatMap((d) =>
     .filter((f) => f.endsWith(".S"))
     .map((f) => ({ folder: d, file: f })),
 );
-const symbols = { ...MEMORY_MAP, HZ: 5n, TICK_INSNS: 400n, THREAD_SIZE: 16384n, NR_TASKS: 16n };
+const symbols = {
+  ...MEMORY_MAP,
+  HZ: 5n,
+  TICK_INSNS: 400n,
+  THREAD_SIZE: 16384n,
+  NR_TASKS: 16n,
+  KMALLOC_ARENA_SIZE: 0x8_0000n,
+};
 
 /** What a file of a folder may include: its own folder's files, the base's, and the generated offsets. */
 function includes(folder: string): Record<string, string> {
