@@ -50,8 +50,8 @@ export const SEG_FS = 0x1168;
 export const SEG_GS = 0x116a;
 export const SEG_TR = 0x116c;
 export const SEG_LDTR = 0x116e;
-export const HALTED = 0x1170; // u32: 1 after hlt until an interrupt, 2 shut down
-export const INT_SHADOW = 0x1174; // u32: 1 for one instruction after sti and mov to ss
+export const HALTED = 0x1170; // u32: 1 after hlt until an interrupt, 2 shut down, 3 waiting for a start-up IPI
+export const INT_SHADOW = 0x1174; // u32: SHADOW_*
 export const NMI_BLOCKED = 0x1178; // u32: from an NMI to the next iret
 export const TIME = 0x1180; // u64: this vCPU's virtual time, in instructions
 export const RETIRED = 0x1188; // u64: instructions that this vCPU retired
@@ -76,6 +76,10 @@ export const MXCSR = 0x1340; // u32
 export const FPU = 0x1348; // the x87 part of an FXSAVE image: its first FPU_HEAD bytes, and
 export const FPU_HEAD = 24;
 export const FPU_REGS = 0x1360; // st0..st7, 16 bytes each
+export const LDTR_BASE = 0x13e0;
+export const LDTR_LIMIT = 0x13e8;
+export const CAREFUL = 0x13f0; // u32: CAREFUL_*, 0 when blocks may execute as they are
+export const DB_PENDING = 0x13f4; // u32: bits of DR6 that a finished instruction met and no #DB has reported
 
 // The machine.
 export const INSNS = 0x2000; // u64: instructions retired on all vCPUs, as of the last return to the host
@@ -100,6 +104,8 @@ export const SAVE_NEXT = 0x2064; // u32: next free page of the save area
 export const SAVE_END = 0x2068; // u32
 export const CODE_EPOCH = 0x206c; // u32: counts flushes of all decoded code
 export const EXIT_RIP = 0x2070; // u64
+export const LAST = 0x2078; // u32: LAST_*, of the instruction that executed last
+export const ONE = 0x207c; // u32: the record of the instruction that executes alone, 0 in a block
 
 export const SAVE = 0x3000; // inactive vCPUs, VCPU_SIZE each
 export const APIC = 0x5000; // local APICs, APIC_SIZE each, never moved
@@ -115,6 +121,14 @@ export const STACK_AREAS = 0xa000; // stack areas, STACK_AREA_SIZE each
 export const STACK_AREA_SIZE = 64;
 export const MAX_STACK_AREAS = 16;
 export const SCRATCH = 0xb000; // the block of an instruction that is never cached
+
+export const SYS = 0xe000; // registers of each vCPU that only MSRs reach, SYS_SIZE each, never moved
+export const SYS_SIZE = 0x200;
+export const KINDS = 0xf000; // u8 by micro-op: KIND_*, for instructions that execute alone
+export const KIND_RMW = 1; // reads the memory that it writes
+export const KIND_LOCKED = 2; // and is locked without a prefix
+export const KIND_DRAINS = 4; // makes all earlier stores visible
+export const KIND_SERIALIZES = 8;
 
 export const SLOTS = 0x10000; // u16 by map and opcode: 0 is #UD, a row, or a group
 export const GROUPS = 0x11000; // u16 by prefix, mod, reg, rm
@@ -266,6 +280,21 @@ export const PF = 4;
 export const AF = 0x10;
 export const ZF = 0x40;
 export const SF = 0x80;
+// What INT_SHADOW holds back before the next instruction.
+export const SHADOW_STI = 1; // maskable interrupts
+export const SHADOW_SS = 2; // interrupts, NMIs, and debug exceptions as well
+export const SHADOW_REP = 4; // nothing: a REP stands between two of its iterations
+export const SHADOW_ALONE = 8; // nothing: the next instruction is to be executed alone
+// Why a vCPU executes instruction by instruction.
+export const CAREFUL_CODE = 1; // a breakpoint on execution is enabled
+export const CAREFUL_DATA = 2; // one on data is
+export const CAREFUL_IO = 4; // one on ports is
+// What an instruction was, where that decides about traps behind it.
+export const LAST_SOFTWARE = 1; // a software interrupt that was delivered: no single step follows
+export const LAST_IRET = 2; // loaded RF: it stays for the next instruction
+export const LAST_SYSCALL = 4; // single steps by the TF that it left, not by the one it met
+export const LAST_STEPPED = 8; // and it left TF set
+
 export const TF = 0x100;
 export const IF = 0x200;
 export const DF = 0x400;
@@ -307,6 +336,7 @@ export enum Exit {
   Shutdown = 3, // triple fault
   Stop = 4, // a stop watch was reached; nothing of that instruction was done
   LogFull = 5,
+  Unsupported = 6, // a transfer to compatibility mode; nothing of that instruction was done
 }
 
 export enum Watch {
@@ -373,3 +403,9 @@ export const P_TSC_DEADLINE = 104; // u64
 export const P_ICR = 112; // u64
 export const P_LVT_OTHER = 120; // u32 each: thermal, perf, lint0, lint1, error
 export const P_SENT = 144; // u64: IPIs sent
+export const P_ERRORS = 152; // u32: errors since ESR was written last
+export const P_ESR = 156; // u32
+export const P_LDR = 160; // u32: logical destination, xAPIC mode
+export const P_DFR = 164; // u32: destination format, xAPIC mode
+export const P_INIT = 168; // u32: an INIT is pending
+export const P_SIPI = 172; // u32: start-up vector | 0x100

@@ -15,6 +15,7 @@ import {
   FAULT,
   FPU,
   MSR_APIC_BASE,
+  MSR_MISC,
   MSR_PAT,
   MXCSR,
   NR_VCPUS,
@@ -24,6 +25,8 @@ import {
   SEG_CS,
   SEG_SS,
   STK_TOP_VA,
+  SYS,
+  SYS_SIZE,
   TIME,
   U_IMM,
   U_OP,
@@ -34,7 +37,8 @@ import { flushCode } from "./block";
 import { PAST_LIMIT, decode, servedBy } from "./decode";
 import { UOP_FAULTY } from "./ids";
 import { flushTlb, hostWrite, peekPa, selectTlb } from "./mmu";
-import { run } from "./run";
+import { run } from "./events";
+import { MTRR_DEF } from "./msr";
 import { hash, snapBack, snapBase, snapPage } from "./snapshot";
 import { arithmetic, setArithmetic } from "./flags";
 import { forgetStop, watchChanged } from "./watch";
@@ -97,6 +101,9 @@ export function reset(n: u32): void {
     store<u16>(SEG_SS, 0x18);
     store<u64>(MSR_APIC_BASE, 0xfee00c00 | (v == 0 ? 0x100 : 0));
     store<u64>(MSR_PAT, 0x0007040600070406);
+    store<u64>(MSR_MISC, 0x1801); // fast strings; no branch trace, no PEBS
+    memory.fill(SYS + v * SYS_SIZE, 0, SYS_SIZE);
+    store<u64>(SYS + v * SYS_SIZE + MTRR_DEF, 0xc06); // on, write-back
     store<u64>(DR0 + 48, 0xffff0ff0);
     store<u64>(DR0 + 56, 0x400);
     store<u32>(MXCSR, 0x1f80);

@@ -5,6 +5,9 @@
 
 import {
   AC,
+  CAREFUL,
+  CAREFUL_CODE,
+  CAREFUL_DATA,
   CPL,
   CR0,
   CR2,
@@ -15,14 +18,17 @@ import {
   EFL,
   FAULT,
   FAULT_CODE,
+  INT_SHADOW,
   JUMPS,
   JUMP_BYTES,
   JUMP_CACHES,
   NONCANONICAL,
+  ONE,
   PAGE_CLEAN,
   PAGE_CODE,
   RAM,
   RAM_SIZE,
+  SHADOW_ALONE,
   TLBS,
   TLB_BYTES,
   TLB_R,
@@ -30,6 +36,8 @@ import {
   Vector,
 } from "./abi";
 import { codeWritten } from "./block";
+import { noteAccess } from "./debug";
+import { deviceIn, deviceOut, readsWhatItWrites } from "./device";
 import { soil, touch } from "./pages";
 import { cpl, fault, pageFault } from "./state";
 
@@ -93,7 +101,7 @@ export function setEfl(v: u64): void {
   if (changed && load<u64>(CR4) & CR4_SMAP) flushTlb(load<u32>(CURRENT));
 }
 
-function canonical(va: u64): bool {
+export function canonical(va: u64): bool {
   return <u64>(((<i64>va) << 16) >> 16) == va;
 }
 
@@ -180,6 +188,7 @@ function mode(w: i32): i32 {
 
 /** Fills the TLB for the page of `va` where plain loads or stores may go on without coming here. */
 function fill(tlb: usize, va: u64, pa: u64): void {
+  if (load<u32>(CAREFUL) & ~CAREFUL_CODE) return;
   const e = tlb + (((<usize>(va >> 12)) & 255) << 4);
   store<u64>(e, va & ~(<u64>4095));
   store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), 8);
@@ -192,28 +201,35 @@ function beforeWrite(pa: u64, n: u32): void {
   if (load<u8>(PAGE_CODE + page)) codeWritten(pa, n);
 }
 
-function bounceIn(n: u32, n1: u32, pa: u64, pa2: u64): void {
+function bounceIn(n: u32, n1: u32, pa: u64, pa2: u64, w: i32): void {
   store<u64>(BOUNCE_PA, pa);
   store<u64>(BOUNCE_PA2, pa2);
   store<u32>(BOUNCE_N, n);
   store<u32>(BOUNCE_N1, n1);
-  for (let i: u32 = 0; i < n; i++) {
-    const p = i < n1 ? pa + i : pa2 + (i - n1);
-    store<u8>(BOUNCE + i, p < load<u64>(RAM_SIZE) ? load<u8>(RAM + <usize>p) : 0xff);
-  }
+  bring(BOUNCE, pa, n1, w);
+  if (n1 < n) bring(BOUNCE + n1, pa2, n - n1, w);
+}
+
+/** Reads a part that lies in one page. A device is not read for the sake of a write. */
+function bring(to: usize, pa: u64, n: u32, w: i32): void {
+  if (pa < load<u64>(RAM_SIZE)) memory.copy(to, RAM + <usize>pa, n);
+  else if (w && !readsWhatItWrites()) memory.fill(to, 0, n);
+  else deviceIn(to, pa, n);
+}
+
+function take(from: usize, pa: u64, n: u32): void {
+  if (pa < load<u64>(RAM_SIZE)) {
+    beforeWrite(pa, n);
+    memory.copy(RAM + <usize>pa, from, n);
+  } else deviceOut(from, pa, n);
 }
 
 /** Writes the bounce buffer back. */
 export function bounceOut(): void {
   const n = load<u32>(BOUNCE_N);
   const n1 = load<u32>(BOUNCE_N1);
-  for (let i: u32 = 0; i < n; i++) {
-    const p = i < n1 ? load<u64>(BOUNCE_PA) + i : load<u64>(BOUNCE_PA2) + (i - n1);
-    if (p < load<u64>(RAM_SIZE)) {
-      beforeWrite(p, 1);
-      store<u8>(RAM + <usize>p, load<u8>(BOUNCE + i));
-    }
-  }
+  take(BOUNCE, load<u64>(BOUNCE_PA), n1);
+  if (n1 < n) take(BOUNCE + n1, load<u64>(BOUNCE_PA2), n - n1);
 }
 
 /** The general case of reach: `n` bytes at `va`. Answers a wasm address, or 0 with the fault recorded. */
@@ -225,6 +241,7 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   }
   const pa = walk(va, access);
   if (pa == NOWHERE) return 0;
+  if (load<u32>(CAREFUL) & CAREFUL_DATA) noteAccess(va, n, w != READ);
   const room: u32 = 4096 - ((<u32>va) & 4095);
   if (room >= n && pa + n <= load<u64>(RAM_SIZE)) {
     const page = <usize>(pa >> 12);
@@ -234,12 +251,18 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
     } else fill(load<u32>(TLB_R), va, pa);
     return RAM + <usize>pa;
   }
-  let pa2 = pa + room;
+  let pa2: u64 = 0;
   if (room < n) {
     pa2 = walk((va + room) & ~(<u64>4095), access);
     if (pa2 == NOWHERE) return 0;
   }
-  bounceIn(n, room < n ? room : n, pa, pa2);
+  if (pa >= load<u64>(RAM_SIZE) || pa2 >= load<u64>(RAM_SIZE)) {
+    if (!load<u32>(ONE)) {
+      store<i32>(INT_SHADOW, SHADOW_ALONE);
+      return 0;
+    }
+  }
+  bounceIn(n, room < n ? room : n, pa, pa2, w);
   return BOUNCE;
 }
 
@@ -260,7 +283,12 @@ export function reachStack<T>(va: u64, w: i32): usize {
 
 /** Turns a fault for a non-canonical address into #SS. */
 export function stackFault(): void {
-  if (load<i32>(FAULT_CODE) == NONCANONICAL) fault(Vector.SS, 0);
+  stackFaultWith(0);
+}
+
+/** The same with an error code, which says where the stack was used from. */
+export function stackFaultWith(code: i32): void {
+  if (load<i32>(FAULT) >= 0 && load<i32>(FAULT_CODE) == NONCANONICAL) fault(Vector.SS, code);
 }
 
 /** Stores to where `reach` said. */
@@ -293,6 +321,14 @@ export function systemWrite(va: u64, v: u64): void {
     beforeWrite(pa, 1);
     store<u8>(RAM + <usize>pa, <u8>(v >> (i << 3)));
   }
+}
+
+/** Writes a byte at CPL 0, for what the CPU keeps in descriptor tables. Sets FAULT if it cannot. */
+export function systemByte(va: u64, v: u8): void {
+  const pa = walk(va, WRITE | IMPLICIT);
+  if (pa >= load<u64>(RAM_SIZE)) return;
+  beforeWrite(pa, 1);
+  store<u8>(RAM + <usize>pa, v);
 }
 
 /** Physical address of the code byte at `va`, or NOWHERE with the fault recorded. */

@@ -3,19 +3,17 @@
 // decoded and cached on their own, so that any run stops after exactly as many instructions as were asked for.
 
 import {
-  B_COUNT,
-  B_LIVE,
   BLOCK_HEADER,
   BLOCK_MAX_INSNS,
+  B_COUNT,
+  B_LIVE,
+  CAREFUL,
   CODE_EPOCH,
   CPL,
   CURRENT,
-  DR0,
   EFL,
   EXIT,
-  Exit,
   FAULT,
-  FAULT_CODE,
   GRANT,
   HALTED,
   IF,
@@ -26,11 +24,13 @@ import {
   LEFT,
   MAX_WATCHES,
   NMI_BLOCKED,
+  ONE,
   P_DEADLINE,
   P_NMI,
   RAM,
   RAM_SIZE,
   RETIRED,
+  RF,
   RIP,
   RIP_PAGE,
   SCRATCH,
@@ -43,18 +43,16 @@ import {
   U_OFF,
   U_OP,
   U_REM,
-  Vector,
   WATCH,
   WATCH_SIZE,
 } from "./abi";
-import { accept, apicOf, fireTimer, pending } from "./apic";
+import { apicOf, pending } from "./apic";
 import { enterBlock, findBlock, newBlock } from "./block";
 import { takeLink } from "./control";
 import { decode, ended, movesSp, PAST_LIMIT } from "./decode";
 import { execute } from "../build/dispatch";
 import { fetchPa } from "./mmu";
 import { UOP_FAULTY, UOP_GO_ON, UOP_MOVED, UOP_WATCH } from "./ids";
-import { deliver, takeSoftware } from "./trap";
 import { findWatch } from "./watch";
 
 const SINGLE: u64 = 0x8000000000000000;
@@ -216,8 +214,23 @@ function settle(): i64 {
   return used;
 }
 
+/** Executes one instruction on its own. Answers 1, or 0 when it was not done. */
+export function one(): i64 {
+  store<i64>(GRANT, 1);
+  store<i64>(LEFT, 1);
+  const b = lookUp(true);
+  if (b) {
+    store<i64>(LEFT, 0);
+    store<u32>(ONE, b + BLOCK_HEADER);
+    execute(b + BLOCK_HEADER);
+    store<u32>(ONE, 0);
+  }
+  takeLink();
+  return settle();
+}
+
 /** Executes up to `n` instructions. */
-function chunk(n: i64): i64 {
+export function chunk(n: i64): i64 {
   store<i64>(GRANT, n);
   store<i64>(LEFT, n);
   let from: usize = 0;
@@ -242,7 +255,7 @@ function chunk(n: i64): i64 {
 /** Whether an event may be delivered before the next instruction. */
 function eventsDue(): bool {
   const f = load<u64>(EFL);
-  if (f & TF) return true;
+  if (f & (<u64>(TF | RF)) || load<u32>(CAREFUL)) return true;
   const p = apicOf(load<u32>(CURRENT));
   return (
     (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) ||
@@ -250,68 +263,4 @@ function eventsDue(): bool {
     // A timer that was set in the middle of a grant fires in the middle of it.
     load<u64>(p, P_DEADLINE) - load<u64>(TIME) < load<u64>(GRANT)
   );
-}
-
-/**
- * Lets the active vCPU live for `n` units of time: instructions, deliveries of events, or waiting in HLT. Ends early
- * with an Exit for the host. Answers how much time was used.
- */
-export function run(n: i64): i64 {
-  let left = n;
-  store<u32>(EXIT, Exit.None);
-  const apic = apicOf(load<u32>(CURRENT));
-  while (left > 0) {
-    if (load<i32>(HALTED) == 2) {
-      store<u32>(EXIT, Exit.Shutdown);
-      break;
-    }
-    while (load<u64>(apic, P_DEADLINE) <= load<u64>(TIME)) fireTimer(apic);
-    const shadowed = load<i32>(INT_SHADOW) != 0;
-    store<i32>(INT_SHADOW, 0);
-    if (!shadowed) {
-      let vector = -1;
-      if (load<u32>(apic, P_NMI) && !load<i32>(NMI_BLOCKED)) {
-        store<u32>(apic, 0, P_NMI);
-        vector = Vector.NMI;
-      } else if (load<u64>(EFL) & IF) {
-        vector = pending(apic);
-        if (vector >= 0) accept(apic, vector);
-      }
-      if (vector >= 0) {
-        store<i32>(HALTED, 0);
-        deliver(vector, 0, load<u64>(RIP));
-        store<u64>(TIME, load<u64>(TIME) + 1);
-        left--;
-        continue;
-      }
-    }
-    const due = load<u64>(apic, P_DEADLINE) - load<u64>(TIME);
-    let most = <u64>left < due ? left : <i64>due;
-    if (load<i32>(HALTED) == 1) {
-      store<u64>(TIME, load<u64>(TIME) + <u64>most);
-      left -= most;
-      if (left <= 0) store<u32>(EXIT, Exit.Halt);
-      continue;
-    }
-    if (shadowed) most = 1;
-    const trapped = (load<u64>(EFL) & TF) != 0;
-    if (trapped) most = 1;
-    left -= chunk(most);
-    const soft = takeSoftware();
-    if (load<i32>(FAULT) >= 0) {
-      const v = load<i32>(FAULT);
-      deliver(v, load<i32>(FAULT_CODE), load<u64>(RIP));
-      store<u64>(TIME, load<u64>(TIME) + 1);
-      left--;
-      continue;
-    }
-    const early = load<u32>(EXIT) == Exit.Stop || load<u32>(EXIT) == Exit.LogFull;
-    if (shadowed && early) store<i32>(INT_SHADOW, 1);
-    if (trapped && !soft && !early) {
-      store<u64>(DR0 + 48, load<u64>(DR0 + 48) | 0x4000);
-      deliver(Vector.DB, 0, load<u64>(RIP));
-    }
-    if (load<u32>(EXIT)) break;
-  }
-  return n - left;
 }

@@ -1,18 +1,21 @@
 // String instructions, one element at a time with all registers up to date, so that a fault in the middle of a REP
-// leaves a state from which the same instruction goes on. One REP counts as one instruction.
+// leaves a state from which the same instruction goes on. A REP counts as one instruction, when it is done; it comes up
+// for events after every REP_BATCH iterations, and each time that it does takes a unit of time.
 // SDM Vol. 2: "REP/REPE/REPZ/REPNE/REPNZ", "MOVS", "STOS", "LODS", "SCAS", "CMPS".
-// DIFFERS: an interrupt is taken after a whole REP, not between its iterations.
 
 import {
   DF,
   EFL,
+  INT_SHADOW,
   MISC_ADDR32,
   MISC_REP,
   MISC_REPNE,
+  ONE,
   RAX,
   RCX,
   RDI,
   RSI,
+  SHADOW_REP,
   U_MISC,
   U_SEG,
 } from "./abi";
@@ -21,20 +24,22 @@ import { zero } from "./flags";
 import { put, reach } from "./mmu";
 import { the } from "./state";
 
-function step<T>(): i64 {
+const REP_BATCH: i32 = 64;
+
+export function step<T>(): i64 {
   return load<u32>(EFL) & DF ? -(<i64>sizeof<T>()) : <i64>sizeof<T>();
 }
 
-function address(r: usize, up: usize): u64 {
+export function address(r: usize, up: usize): u64 {
   return load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>load<u32>(r) : load<u64>(r);
 }
 
-function advance(r: usize, up: usize, by: i64): void {
+export function advance(r: usize, up: usize, by: i64): void {
   const v = load<i64>(r) + by;
   store<u64>(r, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>v) : <u64>v);
 }
 
-function source<T>(up: usize): usize {
+export function source<T>(up: usize): usize {
   return reach<T>(address(RSI, up) + load<u64>(load<u16>(up, U_SEG)), 0);
 }
 
@@ -114,10 +119,16 @@ export class Cmps {
   }
 }
 
+/** False without a fault when there are iterations left after a batch of them. */
 export function stringOp<F extends Movs, T>(up: usize): bool {
   const m = load<u8>(up, U_MISC);
   if (!(m & (MISC_REP | MISC_REPNE))) return the<F>().do<T>(up);
+  let left = load<u32>(ONE) ? 1 : REP_BATCH;
   while (address(RCX, up)) {
+    if (left-- == 0) {
+      store<i32>(INT_SHADOW, SHADOW_REP);
+      return false;
+    }
     if (!the<F>().do<T>(up)) return false;
     advance(RCX, up, -1);
     if (the<F>().compares() && zero() == i32((m & MISC_REPNE) != 0)) break;

@@ -1,26 +1,24 @@
-// Delivery of interrupts, traps and faults through the IDT, and IRETQ. All reads and checks come before the first
-// effect; a fault on the way becomes #DF and then shutdown, as the SDM's table of double-fault conditions has it.
-// SDM Vol. 3A, "Interrupt and Exception Handling in 64-bit Mode"; Vol. 2, "INT n", "IRET".
+// Delivery of interrupts, traps and faults through the IDT. All reads and checks come before the first effect; a fault
+// on the way becomes #DF and then shutdown, as the SDM's table of double-fault conditions has it.
+// SDM Vol. 3A, "Interrupt and Exception Handling in 64-bit Mode"; Vol. 2, "INT n/INTO/INT3/INT1".
 
 import {
-  AC,
-  ARITH,
   CPL,
   CR2,
-  DF,
+  DR0,
   EFL,
   FAULT,
   FAULT_CODE,
   FAULT_VA,
   FrameKind,
   GDTR_BASE,
-  GDTR_LIMIT,
   HALTED,
-  ID,
   IDTR_BASE,
   IDTR_LIMIT,
   IF,
-  IOPL,
+  INT_SHADOW,
+  LAST,
+  LAST_SOFTWARE,
   NMI_BLOCKED,
   NT,
   RF,
@@ -28,25 +26,26 @@ import {
   RSP,
   SEG_CS,
   SEG_SS,
+  SEG_TR,
+  SHADOW_REP,
   TF,
   TR_BASE,
+  TR_LIMIT,
   Vector,
 } from "./abi";
-import { rflags, setArithmetic } from "./flags";
-import {
-  reachStack,
-  selectTlb,
-  setEfl,
-  stackFault,
-  systemRead,
-  systemSlot,
-  systemWrite,
-} from "./mmu";
-import { moved, record, rose } from "./shadow";
+import { descriptor, isCode64, markAccessed } from "./descriptor";
+import { rflags } from "./flags";
+import { canonical, selectTlb, stackFaultWith, systemRead, systemSlot, systemWrite } from "./mmu";
+import { moved, record } from "./shadow";
 import { fault, nextRip } from "./state";
 
-const HARDWARE: i32 = 0; // an interrupt from outside, or a fault
-const SOFTWARE: i32 = 1; // INT n, INT3: the gate's DPL counts
+// Where a vector comes from.
+export const FAULTED: i32 = 0; // an instruction that was not done
+export const SOFTWARE: i32 = 1; // INT n, INT3: the gate's DPL counts
+export const EVENT: i32 = 2; // an interrupt, a NMI, a trap behind an instruction, an instruction breakpoint
+export const INT1: i32 = 3; // as SOFTWARE, but any privilege may
+
+const DR7_GD: u64 = 0x2000;
 
 /** The vectors that push an error code. */
 function hasCode(vector: i32): bool {
@@ -55,6 +54,15 @@ function hasCode(vector: i32): bool {
 
 function contributory(vector: i32): bool {
   return vector == Vector.DE || (vector >= Vector.TS && vector <= Vector.GP) || vector == Vector.CP;
+}
+
+/** The stack of the TSS for an interrupt stack number or a privilege. 0 with #TS when it lies behind the TSS's end. */
+export function tssStack(offset: i32, ext: i32): u64 {
+  if (<u64>(offset + 7) > load<u64>(TR_LIMIT)) {
+    fault(Vector.TS, (load<u16>(SEG_TR) & 0xfffc) | ext);
+    return 0;
+  }
+  return systemRead<u64>(load<u64>(TR_BASE) + <u64>offset);
 }
 
 /** One attempt. False with a fault recorded when it could not be delivered; nothing was changed then. */
@@ -73,13 +81,10 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   if (!((lo >> 47) & 1)) return fault(Vector.NP, gateCode);
   const selector = (<i32>(lo >> 16)) & 0xffff;
   if (!(selector & 0xfffc)) return fault(Vector.GP, ext);
-  if (<u64>(selector | 7) > load<u64>(GDTR_LIMIT))
-    return fault(Vector.GP, (selector & 0xfffc) | ext);
-  const cs = systemRead<u64>(load<u64>(GDTR_BASE) + <u64>(selector & 0xfff8));
+  const cs = descriptor(selector, ext);
   if (load<i32>(FAULT) >= 0) return false;
   const dpl = (<i32>(cs >> 45)) & 3;
-  const code64 = ((cs >> 43) & 3) == 3 && ((cs >> 53) & 3) == 1;
-  if (!code64 || dpl > oldCpl) return fault(Vector.GP, (selector & 0xfffc) | ext);
+  if (!isCode64(cs) || dpl > oldCpl) return fault(Vector.GP, (selector & 0xfffc) | ext);
   if (!((cs >> 47) & 1)) return fault(Vector.NP, (selector & 0xfffc) | ext);
   const newCpl = (cs >> 42) & 1 ? oldCpl : dpl;
 
@@ -87,23 +92,28 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   let sp = load<u64>(RSP);
   const switched = ist != 0 || newCpl != oldCpl;
   if (switched) {
-    sp = systemRead<u64>(load<u64>(TR_BASE) + (ist ? <u64>(28 + (ist << 3)) : 4));
+    sp = tssStack(ist ? 28 + (ist << 3) : 4 + (newCpl << 3), ext);
     if (load<i32>(FAULT) >= 0) return false;
   }
   sp &= ~(<u64>15);
-  const words = hasCode(vector) && source == HARDWARE ? 6 : 5;
+  const words = hasCode(vector) && source == FAULTED ? 6 : 5;
   const bottom = sp - <u64>(words << 3);
   systemSlot(bottom);
   if (load<i32>(FAULT) < 0) systemSlot(sp - 1);
   if (load<i32>(FAULT) >= 0) {
-    stackFault();
+    stackFaultWith(ext);
     return false;
   }
+  const target = ((lo >> 48) << 16) | (lo & 0xffff) | (hi << 32);
+  if (!canonical(target)) return fault(Vector.GP, ext);
+  if (!markAccessed(selector, cs)) return false;
 
   const oldSp = load<u64>(RSP);
   const oldSs = load<u16>(SEG_SS);
+  // SDM Vol. 3B, "Instruction-Breakpoint Exception Condition": a fault is to be resumed without meeting its breakpoint
+  // again, and so is a REP that something came between the iterations of.
   let flags = rflags();
-  if (source == HARDWARE && vector != Vector.DB && vector != Vector.NMI && vector < 32) flags |= RF;
+  if (source == FAULTED || (source == EVENT && load<i32>(INT_SHADOW) & SHADOW_REP)) flags |= RF;
   store<i32>(CPL, newCpl);
   selectTlb();
   store<u64>(RSP, sp);
@@ -121,121 +131,49 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   let clear = <u64>(TF | NT | RF);
   if (type == 14) clear |= IF;
   store<u64>(EFL, load<u64>(EFL) & ~clear);
-  store<u64>(RIP, ((lo >> 48) << 16) | (lo & 0xffff) | (hi << 32));
-  if (vector == Vector.NMI) store<i32>(NMI_BLOCKED, 1);
+  store<u64>(RIP, target);
+  if (vector == Vector.NMI && source == EVENT) store<i32>(NMI_BLOCKED, 1);
+  if (vector == Vector.DB) store<u64>(DR0 + 56, load<u64>(DR0 + 56) & ~DR7_GD);
   return true;
 }
 
 /** Delivers a vector with `rip` as the return address, escalating to #DF and shutdown. */
-export function deliver(vector: i32, code: i32, rip: u64): void {
+export function deliver(vector: i32, code: i32, rip: u64, from: i32): void {
   store<i32>(FAULT, -1);
   let v = vector;
   let c = code & 0xffff;
+  let source = from;
   for (;;) {
-    if (v == Vector.PF) store<u64>(CR2, load<u64>(FAULT_VA));
-    if (attempt(v, c, HARDWARE, rip)) return;
+    if (v == Vector.PF && source == FAULTED) store<u64>(CR2, load<u64>(FAULT_VA));
+    if (attempt(v, c, source, rip)) break;
     const next = load<i32>(FAULT);
     const nextCode = load<i32>(FAULT_CODE) & 0xffff;
     store<i32>(FAULT, -1);
-    if (v == Vector.DF) {
+    if (v == Vector.DF && source == FAULTED) {
       store<i32>(HALTED, 2);
       return;
     }
+    // Interrupts and traps are benign whatever their vector. SDM Vol. 3A, "Interrupt 8 - Double Fault Exception".
     const double =
-      (contributory(v) && contributory(next)) ||
-      (v == Vector.PF && (contributory(next) || next == Vector.PF));
+      source == FAULTED &&
+      ((contributory(v) && contributory(next)) ||
+        (v == Vector.PF && (contributory(next) || next == Vector.PF)));
     v = double ? Vector.DF : next;
     c = double ? 0 : nextCode;
+    source = FAULTED;
   }
+  store<i32>(HALTED, 0);
+  store<i32>(INT_SHADOW, 0);
 }
-
-/** Descriptor of a code or stack selector for a return, or 0 with the fault recorded. */
-export function descriptor(selector: i32, vector: i32): u64 {
-  if (<u64>(selector | 7) > load<u64>(GDTR_LIMIT) || selector & 4) {
-    fault(Vector.GP, selector & 0xfffc);
-    return 0;
-  }
-  const d = systemRead<u64>(load<u64>(GDTR_BASE) + <u64>(selector & 0xfff8));
-  if (load<i32>(FAULT) >= 0) return 0;
-  if (!((d >> 47) & 1)) {
-    fault(vector == Vector.GP ? Vector.NP : vector, selector & 0xfffc);
-    return 0;
-  }
-  return d;
-}
-
-/** IRETQ. */
-export function iret(up: usize): usize {
-  if (load<u64>(EFL) & NT) return usize(fault(Vector.GP, 0));
-  const sp = load<u64>(RSP);
-  let p = reachStack<u64>(sp, 0);
-  if (!p) return 0;
-  const rip = load<u64>(p);
-  p = reachStack<u64>(sp + 8, 0);
-  if (!p) return 0;
-  const cs = load<i32>(p) & 0xffff;
-  p = reachStack<u64>(sp + 16, 0);
-  if (!p) return 0;
-  const flags = load<u64>(p);
-  p = reachStack<u64>(sp + 24, 0);
-  if (!p) return 0;
-  const newSp = load<u64>(p);
-  p = reachStack<u64>(sp + 32, 0);
-  if (!p) return 0;
-  const ss = load<i32>(p) & 0xffff;
-  const oldCpl = load<i32>(CPL);
-  const newCpl = cs & 3;
-  if (!(cs & 0xfffc)) return usize(fault(Vector.GP, 0));
-  if (newCpl < oldCpl) return usize(fault(Vector.GP, cs & 0xfffc));
-  const d = descriptor(cs, Vector.GP);
-  if (load<i32>(FAULT) >= 0) return 0;
-  if (((d >> 43) & 3) != 3 || ((d >> 53) & 3) != 1) return usize(fault(Vector.GP, cs & 0xfffc));
-  if ((d >> 42) & 1 ? ((<i32>(d >> 45)) & 3) > newCpl : ((<i32>(d >> 45)) & 3) != newCpl) {
-    return usize(fault(Vector.GP, cs & 0xfffc));
-  }
-  if (!(ss & 0xfffc)) {
-    if (newCpl == 3) return usize(fault(Vector.GP, 0));
-  } else {
-    const sd = descriptor(ss, Vector.SS);
-    if (load<i32>(FAULT) >= 0) return 0;
-    if ((ss & 3) != newCpl || ((<i32>(sd >> 45)) & 3) != newCpl || ((sd >> 41) & 0xd) != 9) {
-      return usize(fault(Vector.GP, ss & 0xfffc));
-    }
-  }
-  if (<u64>(((<i64>rip) << 16) >> 16) != rip) return usize(fault(Vector.GP, 0));
-
-  store<u64>(RSP, sp + 40);
-  rose(sp + 40);
-  let mask = <u64>(ARITH | TF | DF | NT | RF | AC | ID);
-  if (oldCpl == 0) mask |= IOPL | IF;
-  else if (oldCpl <= <i32>((load<u64>(EFL) >> 12) & 3)) mask |= IF;
-  setEfl(((load<u64>(EFL) & ~mask) | (flags & mask)) & ~(<u64>ARITH));
-  setArithmetic(<i32>flags);
-  store<u16>(SEG_CS, <u16>cs);
-  store<u16>(SEG_SS, <u16>ss);
-  store<i32>(CPL, newCpl);
-  selectTlb();
-  store<u64>(RSP, newSp);
-  moved(rip);
-  store<i32>(NMI_BLOCKED, 0);
-  store<u64>(RIP, rip);
-  return 0;
-}
-
-// Whether the last block ended with a software interrupt that was delivered: no single-step trap follows it.
-let software: bool = false;
 
 /**
  * INT n, INT3 and INT1. The delivery is part of the instruction: the next instruction is the return address, and when
  * it cannot be delivered the fault is that of the instruction, with nothing done.
  */
-export function raise(up: usize, vector: i32): usize {
-  if (attempt(vector, 0, SOFTWARE, nextRip(up))) software = true;
+export function raise(up: usize, vector: i32, source: i32): usize {
+  const efl = load<u64>(EFL);
+  store<u64>(EFL, efl & ~(<u64>RF)); // the instruction is as good as done when it delivers
+  if (attempt(vector, 0, source, nextRip(up))) store<u32>(LAST, load<u32>(LAST) | LAST_SOFTWARE);
+  else store<u64>(EFL, efl);
   return 0;
-}
-
-export function takeSoftware(): bool {
-  const s = software;
-  software = false;
-  return s;
 }

@@ -34,6 +34,7 @@ import {
   SMALL_GROUP_BYTES,
   Width,
 } from "../../assembly/abi.ts";
+import { kindTable } from "./kinds.ts";
 import { X86, type Form } from "./x86.ts";
 
 /** One micro-op of the dispatch: the call that executes it, and whether it ends a block. */
@@ -359,7 +360,7 @@ function startsWith(
 // Operations whose micro-ops are kept out of the interpreter's main switch: binaryen turns a switch into a jump table
 // only up to 1024 cases, and a chain of comparisons costs hundreds of nanoseconds.
 const RARE =
-  /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|lzcnt|popcount|crc32|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|popSelector|lookAt|verify|smsw|lmsw|loadFar|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|rdpmc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp)/;
+  /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|lzcnt|popcount|crc32|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|popSelector|lookAt|verify|smsw|lmsw|loadFar|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|rdpmc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp|retFar|callFar|jmpFar|readBase|writeBase|rdpid|serialize|insOuts|fence)/;
 
 function rank(call: string, ends: boolean, simd: boolean): number {
   if (simd) return 3;
@@ -410,7 +411,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
         encoding: e,
         form,
         memoryOnly: operandsOf(form).some(isMemoryOnly),
-        registerOnly: e.registers || operandsOf(form).some((o) => o[0] === "U"),
+        registerOnly: e.registers || operandsOf(form).some((o) => o[0] === "U" || o === "Ry"),
       });
       byOpcode.set(slot, list);
     }
@@ -461,6 +462,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
       { at: GROUPS, bytes: groupBytes },
       { at: SMALL_GROUPS, bytes: smallBytes },
       { at: ROWS, bytes: rows },
+      kindTable(uops.map((u) => u.call)),
     ],
   };
 }

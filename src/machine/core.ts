@@ -1,6 +1,7 @@
 // The seam to the wasm core: instantiation, typed access to its memory, and its exported functions under their names.
 // The only file that casts what WebAssembly hands out. Everything above it speaks of vCPUs and addresses.
 import { ARENA_END } from "../../assembly/abi.ts";
+import { DeviceBus, type Bus } from "./device.ts";
 
 /** What the core exports, with wasm's own types: i64 is bigint, i32 and addresses are number. */
 export interface CoreExports {
@@ -38,10 +39,18 @@ export class Core {
   #view: DataView;
 
   /** `bytes` is the size of the wasm memory that the machine needs from the start. */
-  constructor(module: WebAssembly.Module, bytes: number) {
+  constructor(module: WebAssembly.Module, bytes: number, bus: Bus = new DeviceBus([])) {
     const pages = Math.ceil(Math.max(bytes, ARENA_END) / 65536);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
-    const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory, abort } });
+    const instance = new WebAssembly.Instance(module, {
+      env: { memory: this.#memory, abort },
+      host: {
+        portRead: bus.portRead.bind(bus),
+        portWrite: bus.portWrite.bind(bus),
+        busRead: bus.busRead.bind(bus),
+        busWrite: bus.busWrite.bind(bus),
+      },
+    });
     this.exports = instance.exports as unknown as CoreExports;
     this.#bytes = new Uint8Array(this.#memory.buffer);
     this.#view = new DataView(this.#memory.buffer);

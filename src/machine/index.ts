@@ -13,6 +13,14 @@ export {
   type WatchKind,
   type WatchSpec,
 } from "./machine.ts";
+export {
+  type AccessSpace,
+  type Device,
+  type DeviceAccess,
+  type DeviceRange,
+  type InterruptLines,
+} from "./device.ts";
+export { Uart, type UartConfig } from "./uart.ts";
 export type { Snapshot } from "./snapshot.ts";
 export { boot, NOP5, type BootConfig, type StoredFrame } from "./boot.ts";
 export {

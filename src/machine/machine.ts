@@ -71,6 +71,7 @@ import {
   Watch,
 } from "../../assembly/abi.ts";
 import { Core, HOST_PAGE } from "./core.ts";
+import { DeviceBus, type Device } from "./device.ts";
 import { SnapshotStore, type Snapshot } from "./snapshot.ts";
 
 /** Stacks of equal size, aligned to it, in [start, end). Per-CPU stacks are entered from another one. */
@@ -86,6 +87,8 @@ export interface MachineConfig {
   readonly ramBytes: number;
   readonly nrVcpus: number;
   readonly stackAreas: readonly StackArea[];
+  /** What answers to ports and to addresses behind the RAM; nothing if left out. */
+  readonly devices?: readonly Device[];
 }
 
 export const REGISTERS = [
@@ -111,7 +114,8 @@ const SPECIAL = {
 const SELECTORS = { cs: SEG_CS, ss: SEG_SS } as const;
 export type Register = GeneralRegister | keyof typeof SPECIAL | keyof typeof SELECTORS | "rflags";
 
-export type ExitReason = "none" | "halt" | "vmcall" | "shutdown" | "stop" | "log_full";
+export type ExitReason =
+  "none" | "halt" | "vmcall" | "shutdown" | "stop" | "log_full" | "unsupported";
 const EXIT_NAMES: Readonly<Record<number, ExitReason>> = {
   [Exit.None]: "none",
   [Exit.Halt]: "halt",
@@ -119,6 +123,7 @@ const EXIT_NAMES: Readonly<Record<number, ExitReason>> = {
   [Exit.Shutdown]: "shutdown",
   [Exit.Stop]: "stop",
   [Exit.LogFull]: "log_full",
+  [Exit.Unsupported]: "unsupported",
 };
 
 export interface RunOutcome {
@@ -201,7 +206,8 @@ export class Machine {
     if (tracked > MAX_TRACKED) {
       throw new RangeError(`RAM and stacks take ${tracked} pages, at most ${MAX_TRACKED}`);
     }
-    this.core = new Core(config.core, end);
+    const bus = new DeviceBus(config.devices ?? []);
+    this.core = new Core(config.core, end, bus);
     const c = this.core;
     c.setU64(RAM_SIZE, BigInt(ram));
     c.setU32(NR_TRACKED, tracked);
@@ -216,7 +222,8 @@ export class Machine {
       c.setU32(at + A_META, metas[i] ?? 0);
     });
     c.exports.reset(config.nrVcpus);
-    this.#snapshots = new SnapshotStore(c, config.nrVcpus);
+    this.#snapshots = new SnapshotStore(c, config.nrVcpus, bus);
+    bus.devices.forEach((d) => d.connect?.(this));
   }
 
   get nrVcpus(): number {

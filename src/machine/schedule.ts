@@ -34,6 +34,8 @@ export interface Cursor {
   readonly vcpu: number;
   readonly left: number;
   readonly rng: readonly number[];
+  /** Turns since anybody executed something. */
+  readonly resting: number;
 }
 
 export type StopReason =
@@ -60,7 +62,13 @@ export class Scheduler {
   }
 
   cursor(): Cursor {
-    return { next: this.#next, vcpu: this.#vcpu, left: this.#left, rng: this.#rng.getState() };
+    return {
+      next: this.#next,
+      vcpu: this.#vcpu,
+      left: this.#left,
+      rng: this.#rng.getState(),
+      resting: this.#resting,
+    };
   }
 
   seek(c: Cursor): void {
@@ -68,7 +76,7 @@ export class Scheduler {
     this.#vcpu = c.vcpu;
     this.#left = c.left;
     this.#rng = xoroshiro128plusFromState(c.rng);
-    this.#resting = 0;
+    this.#resting = c.resting;
   }
 
   #behind(): number {

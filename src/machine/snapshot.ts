@@ -20,6 +20,8 @@ import {
   SAVE_END,
   SAVE_NEXT,
   SNAP_ON,
+  SYS,
+  SYS_SIZE,
   TLB_R,
   VCPU_SIZE,
   APIC_SIZE,
@@ -27,12 +29,16 @@ import {
   EXIT_RIP,
 } from "../../assembly/abi.ts";
 import { HOST_PAGE, type Core } from "./core.ts";
+import type { DeviceBus } from "./device.ts";
 
 export interface Snapshot {
   /** Which base it belongs to. */
   readonly base: number;
   readonly cpus: Uint8Array;
   readonly apics: Uint8Array;
+  /** Registers of each vCPU that only MSRs reach. */
+  readonly sys: Uint8Array;
+  readonly devices: readonly Uint8Array[];
   readonly counters: Uint8Array;
   /** Pages that differ from the base, by number from the start of RAM. */
   readonly pages: ReadonlyMap<number, Uint8Array>;
@@ -42,10 +48,14 @@ export class SnapshotStore {
   readonly #core: Core;
   readonly #cpuBytes: number;
   readonly #apicBytes: number;
+  readonly #sysBytes: number;
+  readonly #bus: DeviceBus;
   #base = 0;
 
-  constructor(core: Core, nrVcpus: number) {
+  constructor(core: Core, nrVcpus: number, bus: DeviceBus) {
     this.#core = core;
+    this.#bus = bus;
+    this.#sysBytes = nrVcpus * SYS_SIZE;
     this.#cpuBytes = nrVcpus * VCPU_SIZE;
     this.#apicBytes = nrVcpus * APIC_SIZE;
   }
@@ -79,6 +89,8 @@ export class SnapshotStore {
       base: this.#base,
       cpus: b.slice(SAVE, SAVE + this.#cpuBytes),
       apics: b.slice(APIC, APIC + this.#apicBytes),
+      sys: b.slice(SYS, SYS + this.#sysBytes),
+      devices: this.#bus.save(),
       counters: b.slice(INSNS, EXIT_RIP),
       pages,
     };
@@ -95,6 +107,8 @@ export class SnapshotStore {
     const b = c.bytes();
     b.set(s.cpus, SAVE);
     b.set(s.apics, APIC);
+    b.set(s.sys, SYS);
+    this.#bus.restore(s.devices);
     this.#restoreCounters(s.counters);
     const current = c.u32(CURRENT);
     b.copyWithin(CPU, SAVE + current * VCPU_SIZE, SAVE + (current + 1) * VCPU_SIZE);
@@ -129,6 +143,8 @@ export class SnapshotStore {
     }
     c.exports.activate(current);
     for (let i = 0; i < this.#apicBytes; i += 8) h = mix(h, v.getBigUint64(APIC + i, true));
+    for (let i = 0; i < this.#sysBytes; i += 8) h = mix(h, v.getBigUint64(SYS + i, true));
+    for (const state of this.#bus.save()) for (const byte of state) h = mix(h, BigInt(byte));
     return BigInt.asUintN(64, h);
   }
 }

@@ -100,6 +100,7 @@ export class Supervisor {
     );
     // Every gate uses IST1, so that a trap from the stubs has its frame there too.
     put(TSS + 36, BASE + BigInt(STACK + PAGE));
+    put(TSS + 96, 0x68n << 48n); // no I/O bit map
     for (let v = 0; v < NR_VECTORS; v++) {
       machine.writePhys(
         BigInt(TRAP_STUBS + v * 16),

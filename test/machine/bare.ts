@@ -15,7 +15,7 @@ import type { Assembler } from "../../src/asm/index.ts";
 import { makeAssembler } from "../../src/asm/index.ts";
 import type { Image } from "../../src/link/index.ts";
 import { findSymbol, link } from "../../src/link/index.ts";
-import { Machine, type RunOutcome } from "../../src/machine/index.ts";
+import { Machine, type MachineConfig, type RunOutcome } from "../../src/machine/index.ts";
 
 export const KERNEL = 0xffff_ffff_8000_0000n;
 export const TEXT = KERNEL + 0x100000n;
@@ -66,6 +66,10 @@ export interface GateOptions {
   readonly absent?: boolean;
 }
 
+export interface BareOptions extends Pick<MachineConfig, "devices"> {
+  readonly vcpus?: number;
+}
+
 const CORE = new WebAssembly.Module(
   readFileSync(join(import.meta.dirname, "../../dist/core.wasm")),
 );
@@ -75,7 +79,7 @@ export class Bare {
   readonly machine: Machine;
   readonly image: Image;
 
-  static async make(text: string, options: { vcpus?: number } = {}): Promise<Bare> {
+  static async make(text: string, options: BareOptions = {}): Promise<Bare> {
     assembler ??= await makeAssembler();
     const obj = assembler.assemble({ name: "bare.S", text }, { include: () => undefined });
     const image = link([obj], {
@@ -86,12 +90,19 @@ export class Bare {
         { name: ".user", va: USER, pa: USER_PA, sections: [".user"], align: 4096, flags: { ...R, exec: true, user: true } },
       ],
     }); // prettier-ignore
-    return new Bare(image, options.vcpus ?? 1);
+    return new Bare(image, options);
   }
 
-  private constructor(image: Image, vcpus: number) {
+  private constructor(image: Image, options: BareOptions) {
+    const { vcpus = 1, ...rest } = options;
     this.image = image;
-    const m = new Machine({ core: CORE, ramBytes: 4 << 20, nrVcpus: vcpus, stackAreas: [] });
+    const m = new Machine({
+      core: CORE,
+      ramBytes: 4 << 20,
+      nrVcpus: vcpus,
+      stackAreas: [],
+      ...rest,
+    });
     this.machine = m;
     this.put(PML4, 0x2007n);
     this.put(PML4 + 511n * 8n, 0x3007n);
@@ -118,6 +129,7 @@ export class Bare {
       const apart = BigInt(v) * 0x1000n;
       this.put(tss + 4n, KSTACK_TOP - apart);
       this.put(tss + 36n, IST1_TOP - apart);
+      this.put(tss + 96n, 0x68n << 48n); // no I/O bit map
       this.set(v, GDTR_BASE, KERNEL + GDT);
       this.set(v, GDTR_LIMIT, 0x6fn);
       this.set(v, IDTR_BASE, KERNEL + IDT);

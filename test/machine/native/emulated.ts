@@ -78,6 +78,7 @@ export class EmulatedCpu {
     put(GDT + 0x28, 0x00cff3000000ffffn);
     put(GDT + 0x30, 0x00affb000000ffffn);
     put(TSS + 4, KERNEL + BigInt(KSTACK));
+    put(TSS + 96, 0x68n << 48n); // no I/O bit map
     for (let v = 0; v < 32; v++) {
       const to = KERNEL + BigInt(STUBS + v * 16);
       const dpl = v === 3 || v === 4 ? 3n : 0n;

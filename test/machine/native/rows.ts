@@ -65,6 +65,11 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^(pop [FG]S|l[fg]s .*)$/, "would move the thread's own data"],
   [/^smsw /, "shows the host's CR0, or #GP under UMIP"],
   [/^syscall$/, "would enter the host's kernel"],
+  [/^(rd|wr)[fg]sbase$/, "the host's thread pointer, where CR4 lets it"],
+  [/^rdpid$/, "shows the host's registers"],
+  [/^(insb|insd|outsb|outsd)$/, "needs the I/O privilege"],
+  [/^serialize$/, "not on every CPU"],
+  [/^(int1|retf|(call|jmp) Mp)$/, "goes by the host's debug state and descriptor table"],
 ];
 
 /** Why a row cannot be compared with the CPU in user mode, or undefined when it can. */
