@@ -1,5 +1,8 @@
 // What a system call works on, and how it ends. process.ts provides it; the sys-*.ts files use it.
+import { EFAULT } from "./linux.ts";
+import type { Descriptors } from "./descriptors.ts";
 import type { RandomBytes } from "./random.ts";
+import type { RseqArea } from "./rseq.ts";
 import type { Registers, SignalInfo, Signals } from "./signals.ts";
 import type { AddressSpace } from "./space.ts";
 
@@ -24,8 +27,15 @@ export interface Context {
   readonly uid: number;
   /** The heap: [start, end), both the program break's. */
   readonly heap: { readonly start: bigint; end: bigint };
-  /** Descriptors that are open. */
-  readonly open: Set<number>;
+  readonly files: Descriptors;
+  /** The working folder. */
+  cwd: string;
+  umask: number;
+  /** The thread's name, at most 15 bytes. */
+  name: Uint8Array;
+  /** By RLIMIT_ number: soft, hard. */
+  readonly limits: [bigint, bigint][];
+  rseq: RseqArea | undefined;
   /** Nanoseconds since the start: instructions, and what was slept. */
   now(): bigint;
   sleep(ns: bigint): void;
@@ -50,22 +60,26 @@ export type Arguments = readonly [bigint, bigint, bigint, bigint, bigint, bigint
 
 export interface Syscall {
   readonly name: string;
-  /** How many arguments a trace shows. */
-  readonly shown: number;
+  /** The kinds of its arguments for traces, one letter each, as trace.ts reads them. */
+  readonly args: string;
   readonly run: (c: Context, a: Arguments) => SyscallResult;
 }
 
 /** The low 32 bits as an int. */
 export const int = (v: bigint): number => Number(BigInt.asIntN(32, v));
 
-/** Text up to a NUL, at most 4096 bytes; undefined is EFAULT. */
-export function textAt(c: Context, va: bigint): string | undefined {
-  const n = c.space.reachable(va, 4096, "read");
+/** Text up to a NUL, which may be missing within the first `most` bytes; undefined is EFAULT. */
+export function textAt(c: Context, va: bigint, most: number): string | undefined {
+  const n = c.space.reachable(va, most, "read");
   const bytes = c.space.read(va, n);
   const end = bytes?.indexOf(0) ?? -1;
-  return bytes === undefined || end < 0
-    ? undefined
-    : new TextDecoder().decode(bytes.subarray(0, end));
+  if (bytes === undefined || (end < 0 && n < most)) return undefined;
+  return new TextDecoder().decode(bytes.subarray(0, end < 0 ? n : end));
+}
+
+/** Writes to an address that may be null; a number is the result. */
+export function give(c: Context, va: bigint, bytes: Uint8Array): number {
+  return va === 0n || c.space.write(va, bytes) ? 0 : -EFAULT;
 }
 
 /** Little-endian 64-bit words as bytes. */

@@ -4,42 +4,65 @@
 export const EPERM = 1;
 export const ENOENT = 2;
 export const ESRCH = 3;
+export const EINTR = 4;
 export const EIO = 5;
 export const EBADF = 9;
+export const ECHILD = 10;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
+export const EACCES = 13;
 export const EFAULT = 14;
+export const EBUSY = 16;
 export const EEXIST = 17;
 export const ENODEV = 19;
+export const ENOTDIR = 20;
+export const EISDIR = 21;
 export const EINVAL = 22;
+export const EMFILE = 24;
 export const ENOTTY = 25;
+export const ENOSPC = 28;
 export const ESPIPE = 29;
+export const EROFS = 30;
 export const EPIPE = 32;
 export const ERANGE = 34;
 export const EDEADLK = 35;
+export const ENAMETOOLONG = 36;
 export const ENOSYS = 38;
+export const EOPNOTSUPP = 95;
 export const ETIMEDOUT = 110;
 
-/** Names of the errors, for traces. */
-export const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  [EPERM]: "EPERM",
-  [ENOENT]: "ENOENT",
-  [ESRCH]: "ESRCH",
-  [EIO]: "EIO",
-  [EBADF]: "EBADF",
-  [EAGAIN]: "EAGAIN",
-  [ENOMEM]: "ENOMEM",
-  [EFAULT]: "EFAULT",
-  [EEXIST]: "EEXIST",
-  [ENODEV]: "ENODEV",
-  [EINVAL]: "EINVAL",
-  [ENOTTY]: "ENOTTY",
-  [ESPIPE]: "ESPIPE",
-  [EPIPE]: "EPIPE",
-  [ERANGE]: "ERANGE",
-  [EDEADLK]: "EDEADLK",
-  [ENOSYS]: "ENOSYS",
-  [ETIMEDOUT]: "ETIMEDOUT",
+/** Name and meaning of the errors, for traces. */
+export const ERRORS: Readonly<Record<number, readonly [string, string]>> = {
+  [EPERM]: ["EPERM", "Operation not permitted"],
+  [ENOENT]: ["ENOENT", "No such file or directory"],
+  [ESRCH]: ["ESRCH", "No such process"],
+  [EINTR]: ["EINTR", "Interrupted system call"],
+  [EIO]: ["EIO", "Input/output error"],
+  [EBADF]: ["EBADF", "Bad file descriptor"],
+  [ECHILD]: ["ECHILD", "No child processes"],
+  [EAGAIN]: ["EAGAIN", "Resource temporarily unavailable"],
+  [ENOMEM]: ["ENOMEM", "Cannot allocate memory"],
+  [EACCES]: ["EACCES", "Permission denied"],
+  [EFAULT]: ["EFAULT", "Bad address"],
+  [EBUSY]: ["EBUSY", "Device or resource busy"],
+  [EEXIST]: ["EEXIST", "File exists"],
+  [ENODEV]: ["ENODEV", "No such device"],
+  [ENOTDIR]: ["ENOTDIR", "Not a directory"],
+  [EISDIR]: ["EISDIR", "Is a directory"],
+  [EINVAL]: ["EINVAL", "Invalid argument"],
+  [EMFILE]: ["EMFILE", "Too many open files"],
+  [ENOTTY]: ["ENOTTY", "Inappropriate ioctl for device"],
+  [27]: ["EFBIG", "File too large"],
+  [ENOSPC]: ["ENOSPC", "No space left on device"],
+  [ESPIPE]: ["ESPIPE", "Illegal seek"],
+  [EROFS]: ["EROFS", "Read-only file system"],
+  [EPIPE]: ["EPIPE", "Broken pipe"],
+  [ERANGE]: ["ERANGE", "Numerical result out of range"],
+  [EDEADLK]: ["EDEADLK", "Resource deadlock avoided"],
+  [ENAMETOOLONG]: ["ENAMETOOLONG", "File name too long"],
+  [ENOSYS]: ["ENOSYS", "Function not implemented"],
+  [EOPNOTSUPP]: ["EOPNOTSUPP", "Operation not supported"],
+  [ETIMEDOUT]: ["ETIMEDOUT", "Connection timed out"],
 };
 
 export const PROT_READ = 1;
@@ -76,6 +99,24 @@ export const SIGNAL_NAMES: readonly string[] = [
 export function signalName(signal: number): string {
   return SIGNAL_NAMES[signal] ?? `SIGRT${signal - 32}`;
 }
+
+/** Names of siginfo codes by signal, for traces. */
+export const SIGNAL_CODES: Readonly<Record<string, Readonly<Record<number, string>>>> = {
+  any: { 0: "SI_USER", 128: "SI_KERNEL", [-1]: "SI_QUEUE", [-6]: "SI_TKILL" },
+  SIGILL: { 1: "ILL_ILLOPC", 2: "ILL_ILLOPN" },
+  SIGTRAP: { 1: "TRAP_BRKPT", 2: "TRAP_TRACE" },
+  SIGBUS: { 1: "BUS_ADRALN" },
+  SIGFPE: {
+    1: "FPE_INTDIV",
+    2: "FPE_INTOVF",
+    3: "FPE_FLTDIV",
+    4: "FPE_FLTOVF",
+    5: "FPE_FLTUND",
+    6: "FPE_FLTRES",
+    7: "FPE_FLTINV",
+  },
+  SIGSEGV: { 1: "SEGV_MAPERR", 2: "SEGV_ACCERR" },
+};
 
 export const SIG_DFL = 0n;
 export const SIG_IGN = 1n;

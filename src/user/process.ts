@@ -3,16 +3,19 @@
 // million instructions. It knows no files and no clock; those come as values and callbacks.
 import { Machine, type GeneralRegister, REGISTERS } from "../machine/index.ts";
 import type { Arguments, Context, ProgramIo, SyscallResult } from "./context.ts";
+import { Descriptors, NOFILE } from "./descriptors.ts";
 import { endOf, memoryOf, ProgramError, type Program } from "./elf.ts";
 import { OutOfMemory } from "./frames.ts";
-import { PAGE, PROT_READ, PROT_WRITE, SIGKILL, SIGSEGV, SI_KERNEL } from "./linux.ts";
+import { PAGE, PROT_READ, PROT_WRITE, SIGKILL, SIGSEGV, SI_KERNEL, signalName } from "./linux.ts";
 import { randomBytes } from "./random.ts";
 import { reportDeath } from "./report.ts";
+import { abortSequence } from "./rseq.ts";
 import { Signals, type Delivery, type Registers, type SignalInfo } from "./signals.ts";
 import { AddressSpace, STACK_SIZE, STACK_TOP } from "./space.ts";
 import { initialStack } from "./stack.ts";
 import { FREE, PML4, RETURN_INSNS, Supervisor, type Entry } from "./supervisor.ts";
 import { performSyscall } from "./syscalls.ts";
+import { traceSignal } from "./trace.ts";
 import { signalOfTrap } from "./traps.ts";
 
 export interface ProcessConfig {
@@ -41,6 +44,9 @@ export interface ProcessResult {
 
 /** What one run of the machine may take before the host has a look. */
 const CHUNK = 1_000_000;
+const INFINITY = (1n << 64n) - 1n;
+/** Soft limits that are not infinite: RLIMIT_STACK, RLIMIT_NOFILE. */
+const LIMITS: Readonly<Record<number, bigint>> = { 3: STACK_SIZE, 7: BigInt(NOFILE) };
 const PID = 1000;
 const UID = 1000;
 const SYSCALL_REGISTERS = ["rdi", "rsi", "rdx", "r10", "r8", "r9"] as const;
@@ -151,7 +157,12 @@ export class UserProcess {
       pid: PID,
       uid: UID,
       heap: { start: heap, end: heap },
-      open: new Set([0, 1, 2]),
+      files: new Descriptors(),
+      cwd: "/",
+      umask: 0o022,
+      name: new TextEncoder().encode(exe.replace(/^.*\//, "")).slice(0, 15),
+      limits: Array.from({ length: 16 }, (_, i) => [LIMITS[i] ?? INFINITY, INFINITY]),
+      rseq: undefined,
       now: () => BigInt(this.insns) + this.#slept,
       sleep: (ns) => {
         this.#slept += ns;
@@ -205,6 +216,7 @@ export class UserProcess {
     const result: SyscallResult = performSyscall(this.#context, nr, args);
     if (typeof result === "object" && result.kind === "exit") {
       this.#end = { kind: "exit", status: result.status };
+      this.#io.trace?.(`+++ exited with ${result.status} +++`);
       return;
     }
     if (typeof result === "object" && result.kind === "killed") {
@@ -235,17 +247,30 @@ export class UserProcess {
   #handle(first: SignalInfo | undefined, registers: Registers): Registers | undefined {
     let now = registers;
     for (let info = first; info !== undefined; info = this.#signals.next()) {
-      const next = this.#after(this.#signals.deliver(info, now), now, info);
+      const next = this.#deliver(info, now, false);
       if (next === undefined) return undefined;
       now = next;
     }
     return now;
   }
 
+  /** A signal to a thread that may be in a restartable sequence: it is taken out of it first. rseq_signal_deliver(). */
+  #deliver(info: SignalInfo, registers: Registers, forced: boolean): Registers | undefined {
+    const area = this.#context.rseq;
+    const r =
+      area === undefined || !this.#signals.handles(info)
+        ? registers
+        : abortSequence(this.#space, area, registers);
+    if (r === undefined) {
+      const segv: SignalInfo = { signal: SIGSEGV, code: SI_KERNEL };
+      return this.#after({ kind: "killed", info: segv }, registers, segv);
+    }
+    const d = forced ? this.#signals.force(info, r) : this.#signals.deliver(info, r);
+    return this.#after(d, r, info);
+  }
+
   #after(d: Delivery, registers: Registers, info: SignalInfo): Registers | undefined {
-    this.#io.trace?.(
-      `--- signal ${info.signal} code ${info.code}${info.addr === undefined ? "" : ` addr 0x${info.addr.toString(16)}`}: ${d.kind}`,
-    );
+    if (d.kind !== "ignored") this.#io.trace?.(traceSignal(info));
     if (d.kind === "killed") {
       this.#die(d.info, registers);
       return undefined;
@@ -260,7 +285,7 @@ export class UserProcess {
     // IRETQ to a non-canonical address would fault; the kernel makes a SIGSEGV of it.
     while (BigInt.asUintN(64, BigInt.asIntN(48, r.rip)) !== r.rip) {
       const segv: SignalInfo = { signal: SIGSEGV, code: SI_KERNEL };
-      const next = this.#after(this.#signals.force(segv, r), r, segv);
+      const next = this.#deliver(segv, r, true);
       if (next === undefined) return;
       r = next;
     }
@@ -300,7 +325,7 @@ export class UserProcess {
       return;
     }
     const info = signalOfTrap(e.vector, e.code, e.state.rip, cr2, memory);
-    const forced = this.#after(this.#signals.force(info, registers), registers, info);
+    const forced = this.#deliver(info, registers, true);
     const last = forced === undefined ? undefined : this.#handle(this.#signals.next(), forced);
     if (last !== undefined) this.#goOn(last, false);
   }
@@ -315,5 +340,6 @@ export class UserProcess {
       registers,
     });
     this.#end = { kind: "signal", signal: info.signal, report };
+    this.#io.trace?.(`+++ killed by ${signalName(info.signal)} +++`);
   }
 }

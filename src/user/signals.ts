@@ -38,6 +38,8 @@ export interface SignalInfo {
   /** Who sent it. */
   readonly pid?: number;
   readonly uid?: number;
+  /** The word that sigqueue sends along. */
+  readonly value?: bigint;
   readonly trap?: { readonly vector: number; readonly code: number; readonly cr2: bigint };
 }
 
@@ -78,6 +80,10 @@ const REDZONE = 128n;
 const MINSIGSTKSZ = 2048n;
 const F = { uc: 8, stack: 24, context: 48, mask: 304, info: 312 } as const;
 const IGNORED_BY_DEFAULT = new Set([17, 18, 19, 20, 21, 22, 23, 28]);
+/** Those that faults raise: they are delivered first. */
+const SYNCHRONOUS = new Set([4, 5, 7, 8, 11, 31]);
+const SIGRTMIN = 32;
+const PF_VECTOR = 14;
 const NEVER_BLOCKED = bit(SIGKILL) | bit(SIGSTOP);
 
 function bit(signal: number): bigint {
@@ -87,8 +93,12 @@ function bit(signal: number): bigint {
 export class Signals {
   readonly #space: AddressSpace;
   readonly #actions = new Map<number, SigAction>();
-  readonly #pending = new Map<number, SignalInfo>();
+  #pending: SignalInfo[] = [];
   #blocked = 0n;
+  /** The mask from before sigsuspend, until a handler has been started. */
+  #suspended: bigint | undefined;
+  /** thread.trap_nr, error_code and cr2: they stay until the next trap. */
+  #trap = { vector: 0, code: 0, cr2: 0n };
   #alt = { sp: 0n, size: 0n, flags: SS_DISABLE };
   #frames: HandlerFrame[] = [];
 
@@ -104,9 +114,9 @@ export class Signals {
     this.#blocked = mask & ~NEVER_BLOCKED;
   }
 
-  /** The signals that wait for being unblocked, as a mask. */
+  /** The signals that wait, as a mask. */
   get pending(): bigint {
-    return [...this.#pending.keys()].reduce((m, s) => m | bit(s), 0n);
+    return this.#pending.reduce((m, info) => m | bit(info.signal), 0n);
   }
 
   /** Handlers that may still be running, innermost last. */
@@ -121,7 +131,7 @@ export class Signals {
   setAction(signal: number, a: SigAction): number {
     if (signal < 1 || signal > NSIG || signal === SIGKILL || signal === SIGSTOP) return -EINVAL;
     this.#actions.set(signal, { ...a, mask: a.mask & ~NEVER_BLOCKED });
-    if (this.#ignores(signal)) this.#pending.delete(signal);
+    if (this.#ignores(signal)) this.#pending = this.#pending.filter((i) => i.signal !== signal);
     return 0;
   }
 
@@ -134,21 +144,51 @@ export class Signals {
   send(info: SignalInfo): void {
     const held = (this.#blocked & bit(info.signal)) !== 0n;
     if (this.#ignores(info.signal) && !held) return;
-    if (!this.#pending.has(info.signal)) this.#pending.set(info.signal, info);
+    // Real-time signals queue; of the others one waits. DIFFERS: there is no RLIMIT_SIGPENDING.
+    const waits = this.#pending.some((i) => i.signal === info.signal);
+    if (!waits || info.signal >= SIGRTMIN) this.#pending.push(info);
   }
 
-  /** Takes the lowest pending signal that is not blocked. */
+  /** Takes a pending signal of a mask: those of faults first, then the lowest, as next_signal(). */
+  take(mask: bigint): SignalInfo | undefined {
+    const of = this.#pending.filter((i) => (mask & bit(i.signal)) !== 0n);
+    const faults = of.filter((i) => SYNCHRONOUS.has(i.signal));
+    const candidates = faults.length > 0 ? faults : of;
+    const [first] = candidates.toSorted((a, b) => a.signal - b.signal);
+    if (first !== undefined) this.#pending.splice(this.#pending.indexOf(first), 1);
+    return first;
+  }
+
+  /** Takes a pending signal that is not blocked. */
   next(): SignalInfo | undefined {
-    if (this.#pending.size === 0) return undefined;
-    const signals = [...this.#pending.keys()].sort((a, b) => a - b);
-    const signal = signals.find((s) => (this.#blocked & bit(s)) === 0n);
-    const info = signal === undefined ? undefined : this.#pending.get(signal);
-    if (info !== undefined) this.#pending.delete(info.signal);
-    return info;
+    return this.#pending.length === 0 ? undefined : this.take(~this.#blocked);
+  }
+
+  /** sigsuspend: another mask until a handler starts. False, and nothing is changed, when none would. */
+  suspend(mask: bigint): boolean {
+    const open = ~(mask & ~NEVER_BLOCKED);
+    const any = this.#pending.some(
+      (i) => (open & bit(i.signal)) !== 0n && !this.#ignores(i.signal),
+    );
+    if (!any) return false;
+    this.#suspended = this.#blocked;
+    this.blocked = mask;
+    return true;
+  }
+
+  /** Whether the signal has a handler. */
+  handles(info: SignalInfo): boolean {
+    const { handler } = this.action(info.signal);
+    return handler !== SIG_DFL && handler !== SIG_IGN;
   }
 
   /** A signal that an instruction raised: blocked or ignored it kills. force_sig_info_to_task(). */
   force(info: SignalInfo, r: Registers): Delivery {
+    const { trap } = info;
+    if (trap !== undefined) {
+      const { vector, code } = trap;
+      this.#trap = { vector, code, cr2: vector === PF_VECTOR ? trap.cr2 : this.#trap.cr2 };
+    }
     if ((this.#blocked & bit(info.signal)) !== 0n || this.action(info.signal).handler === SIG_IGN) {
       return { kind: "killed", info };
     }
@@ -193,6 +233,7 @@ export class Signals {
     if (this.#alt.flags & SS_AUTODISARM) this.#alt = { sp: 0n, size: 0n, flags: SS_DISABLE };
     this.#frames = this.#frames.filter((f) => f.sp > sp || this.#onAlt(sp) !== this.#onAlt(f.sp));
     this.#frames.push({ sp, signal: info.signal, rip: r.rip, rsp });
+    this.#suspended = undefined;
     this.blocked = this.#blocked | a.mask | (a.flags & SA_NODEFER ? 0n : bit(info.signal));
     if (a.flags & SA_RESETHAND) this.#actions.delete(info.signal);
     const general = [...r.general];
@@ -221,18 +262,13 @@ export class Signals {
     put(F.context + 128, r.rip);
     put(F.context + 136, r.rflags);
     put(F.context + 144, 0x33n | (0x2bn << 48n)); // cs, gs, fs, ss
-    put(F.context + 152, BigInt(info.trap?.code ?? 0));
-    put(F.context + 160, BigInt(info.trap?.vector ?? 0));
-    put(F.context + 168, this.#blocked);
-    put(F.context + 176, info.trap?.cr2 ?? 0n);
-    put(F.mask, this.#blocked);
-    v.setInt32(F.info, info.signal, true);
-    v.setInt32(F.info + 8, info.code, true);
-    if (info.addr !== undefined) put(F.info + 16, info.addr);
-    else {
-      v.setInt32(F.info + 16, info.pid ?? 0, true);
-      v.setInt32(F.info + 20, info.uid ?? 0, true);
-    }
+    const mask = this.#suspended ?? this.#blocked;
+    put(F.context + 152, BigInt(this.#trap.code));
+    put(F.context + 160, BigInt(this.#trap.vector));
+    put(F.context + 168, mask);
+    put(F.context + 176, this.#trap.cr2);
+    put(F.mask, mask);
+    b.set(siginfoBytes(info), F.info);
     return b;
   }
 
@@ -275,4 +311,19 @@ export class Signals {
     else this.#alt = { sp: ss.sp, size: ss.size, flags: ss.flags >>> 0 };
     return 0;
   }
+}
+
+/** siginfo_t: number, code, and either an address or who sent it with what. */
+export function siginfoBytes(info: SignalInfo): Uint8Array {
+  const b = new Uint8Array(128);
+  const v = new DataView(b.buffer);
+  v.setInt32(0, info.signal, true);
+  v.setInt32(8, info.code, true);
+  if (info.addr !== undefined) v.setBigUint64(16, info.addr, true);
+  else {
+    v.setInt32(16, info.pid ?? 0, true);
+    v.setInt32(20, info.uid ?? 0, true);
+    v.setBigUint64(24, info.value ?? 0n, true);
+  }
+  return b;
 }

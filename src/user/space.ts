@@ -164,6 +164,13 @@ export class AddressSpace {
     return !nearStack && this.#vmas.isFree(start, end);
   }
 
+  /** Whether every page of [va, va + bytes) is mapped. */
+  isMapped(va: bigint, bytes: bigint): boolean {
+    const [start, end] = [pageOf(va), pageOf(va + bytes)];
+    const pages = this.#vmas.within(start, end).reduce((n, v) => n + v.end - v.start, 0);
+    return pages === end - start;
+  }
+
   /** A free range for `bytes`, as high as possible below the stack. */
   findGap(bytes: bigint): bigint | undefined {
     const found = this.#vmas.gapBelow(PAGES_OF.mmap, PAGES_OF.low, Number(bytes >> 12n));

@@ -35,6 +35,8 @@ const AT_CLKTCK = 17n;
 const AT_SECURE = 23n;
 const AT_RANDOM = 25n;
 const AT_HWCAP2 = 26n;
+const AT_RSEQ_FEATURE_SIZE = 27n;
+const AT_RSEQ_ALIGN = 28n;
 const AT_EXECFN = 31n;
 const AT_MINSIGSTKSZ = 51n;
 /** Arguments and environment may take a quarter of the stack, as in the kernel. */
@@ -82,6 +84,8 @@ export function initialStack(
     AT_RANDOM, random,
     AT_HWCAP2, 0n,
     AT_MINSIGSTKSZ, 2048n,
+    AT_RSEQ_FEATURE_SIZE, 28n,
+    AT_RSEQ_ALIGN, 32n,
     AT_EXECFN, execfn,
     AT_PLATFORM, platform,
     AT_NULL, 0n,

@@ -1,149 +1,278 @@
-// System calls about files. There are three descriptors, all of them character devices: 0 is read through the host,
-// 1 and 2 are written through it. DIFFERS: there is no file system; every path is ENOENT but /proc/self/exe.
-import type { Context, Syscall, SyscallResult } from "./context.ts";
-import { int, readQuads, textAt } from "./context.ts";
+// System calls about paths. DIFFERS: there is no file system but a root and a few devices: /dev/null, zero, full, random,
+// urandom, the three standard streams, and /proc/self/exe as a link; every other path is ENOENT, and nothing can be made.
+import type { Context, Syscall } from "./context.ts";
+import { int, textAt } from "./context.ts";
+import { O_ACCMODE, O_RDONLY, type FileKind, type OpenFile } from "./descriptors.ts";
 import {
+  EACCES,
   EBADF,
+  EEXIST,
   EFAULT,
   EINVAL,
+  EISDIR,
+  ENAMETOOLONG,
   ENOENT,
-  ENOTTY,
-  EPIPE,
+  ENOSYS,
+  ENOTDIR,
   ERANGE,
-  ESPIPE,
-  SIGPIPE,
-  SI_USER,
+  EROFS,
 } from "./linux.ts";
 
-/** One transfer moves at most this much; the rest is a short count. */
-const MOST = 0x10_0000;
-const IOV_MAX = 1024;
-const FIOCLEX = 0x5451;
+const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 const S_IFCHR = 0o020000;
+const S_IFDIR = 0o040000;
+const S_IFIFO = 0o010000;
+const S_IFLNK = 0o120000;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_DIRECTORY = 0o200000;
+const O_CLOEXEC = 0o2000000;
+const PATH_MAX = 4096;
 
-function write(c: Context, fd: number, va: bigint, length: bigint): SyscallResult {
-  if (!c.open.has(fd) || fd === 0) return -EBADF;
-  const wanted = length > BigInt(MOST) ? MOST : Number(length);
-  const n = c.space.reachable(va, wanted, "read");
-  const bytes = c.space.read(va, n);
-  if (bytes === undefined || (n === 0 && wanted > 0)) return -EFAULT;
-  if (n === 0) return 0;
-  const done = c.io.write(fd, bytes);
-  if (done === -EPIPE) c.signals.send({ signal: SIGPIPE, code: SI_USER, pid: c.pid, uid: c.uid });
-  return done;
-}
+const FOLDERS = new Set(["/", "/dev", "/proc", "/proc/self"]);
+const DEVICES: Readonly<Record<string, FileKind["kind"] & ("null" | "zero" | "full" | "random")>> =
+  {
+    "/dev/null": "null",
+    "/dev/zero": "zero",
+    "/dev/full": "full",
+    "/dev/random": "random",
+    "/dev/urandom": "random",
+  };
+const STREAMS: Readonly<Record<string, number>> = {
+  "/dev/stdin": 0,
+  "/dev/stdout": 1,
+  "/dev/stderr": 2,
+};
+const LINK = "/proc/self/exe";
 
-function read(c: Context, fd: number, va: bigint, length: bigint): SyscallResult {
-  if (!c.open.has(fd) || fd !== 0) return -EBADF;
-  const wanted = length > BigInt(MOST) ? MOST : Number(length);
-  const n = c.space.reachable(va, wanted, "write");
-  if (n === 0) return wanted > 0 ? -EFAULT : 0;
-  const bytes = c.io.read(n);
-  return c.space.write(va, bytes) ? bytes.length : -EFAULT;
-}
-
-/** writev and readv: pieces one after the other until one is short. */
-function vector(
-  c: Context,
-  va: bigint,
-  count: number,
-  one: (at: bigint, n: bigint) => SyscallResult,
-): SyscallResult {
-  if (count < 0 || count > IOV_MAX) return -EINVAL;
-  const iov = readQuads(c, va, count * 2);
-  if (iov === undefined) return -EFAULT;
-  let sum = 0;
-  for (let i = 0; i < count; i++) {
-    const [at = 0n, n = 0n] = [iov[2 * i], iov[2 * i + 1]];
-    if (n >= 1n << 63n) return -EINVAL;
-    if (n === 0n) continue;
-    const r = one(at, n);
-    if (typeof r !== "number") return r;
-    if (r < 0) return sum > 0 ? sum : r;
-    sum += r;
-    if (BigInt(r) < n) break;
+/** A path without its dots, from the root. Undefined when it goes through something that is no folder. */
+function resolve(from: string, path: string): string | undefined {
+  const out = path.startsWith("/") ? [] : from.split("/").filter((p) => p !== "");
+  for (const part of path.split("/")) {
+    if (part === "" || part === ".") continue;
+    if (!FOLDERS.has(`/${out.join("/")}`)) return undefined;
+    if (part === "..") out.pop();
+    else out.push(part);
   }
-  return sum;
+  return `/${out.join("/")}`;
 }
 
-/** struct stat of a terminal that is none: a character device. */
-function stat(c: Context, fd: number, va: bigint): number {
-  if (!c.open.has(fd)) return -EBADF;
+interface Place {
+  readonly path: string;
+  readonly kind: "folder" | "device" | "stream" | "link";
+}
+
+/** What a path argument names, or a negative error. */
+function placeAt(c: Context, dir: number, va: bigint): Place | number {
+  const text = textAt(c, va, PATH_MAX);
+  if (text === undefined) return -EFAULT;
+  if (text.length >= PATH_MAX) return -ENAMETOOLONG;
+  if (text === "") return -ENOENT;
+  let from = c.cwd;
+  if (!text.startsWith("/") && dir !== AT_FDCWD) {
+    const what = c.files.find(dir)?.what;
+    if (what === undefined) return -EBADF;
+    if (what.kind !== "folder") return -ENOTDIR;
+    from = what.path;
+  }
+  const path = resolve(from, text);
+  if (path === undefined) return -ENOENT;
+  const kind = FOLDERS.has(path)
+    ? "folder"
+    : path in DEVICES
+      ? "device"
+      : path in STREAMS
+        ? "stream"
+        : path === LINK
+          ? "link"
+          : undefined;
+  if (kind === undefined) return -ENOENT;
+  return kind !== "folder" && /\/\.?$/.test(text) ? -ENOTDIR : { path, kind };
+}
+
+/** struct stat: mode, links, inode, device number. */
+function statBytes(c: Context, mode: number, ino: number, rdev: bigint): Uint8Array {
   const b = new Uint8Array(144);
   const v = new DataView(b.buffer);
+  const root = (mode & 0o170000) === S_IFDIR;
+  const owner = root || rdev !== 0n ? 0 : c.uid;
   v.setBigUint64(0, 5n, true); // st_dev
-  v.setBigUint64(8, BigInt(fd + 1), true); // st_ino
-  v.setBigUint64(16, 1n, true); // st_nlink
-  v.setUint32(24, S_IFCHR | 0o620, true);
-  v.setUint32(28, c.uid, true);
-  v.setUint32(32, c.uid, true);
-  v.setBigUint64(40, 0x103n, true); // st_rdev: as /dev/null
-  v.setBigUint64(56, 1024n, true); // st_blksize
-  return c.space.write(va, b) ? 0 : -EFAULT;
+  v.setBigUint64(8, BigInt(ino), true); // st_ino
+  v.setBigUint64(16, root ? 2n : 1n, true); // st_nlink
+  v.setUint32(24, mode, true);
+  v.setUint32(28, owner, true);
+  v.setUint32(32, owner, true);
+  v.setBigUint64(40, rdev, true); // st_rdev
+  v.setBigUint64(56, (mode & 0o170000) === S_IFCHR ? 1024n : 4096n, true); // st_blksize
+  return b;
 }
 
-function statAt(c: Context, dir: number, path: bigint, va: bigint, flags: number): number {
-  const text = textAt(c, path);
-  if (text === undefined) return -EFAULT;
-  return text === "" && (flags & AT_EMPTY_PATH) !== 0 ? stat(c, dir, va) : -ENOENT;
+/** Major 1: the numbers of Documentation/admin-guide/devices.txt. */
+const MINORS = { null: 3n, zero: 5n, full: 7n, random: 9n } as const;
+
+function statOf(c: Context, { what }: OpenFile): Uint8Array {
+  switch (what.kind) {
+    case "folder":
+      return statBytes(c, S_IFDIR | 0o555, inodeOf(what.path), 0n);
+    case "reader":
+    case "writer":
+      return statBytes(c, S_IFIFO | 0o600, 100, 0n);
+    case "input":
+      return statBytes(c, S_IFCHR | 0o620, 1, 0x103n);
+    case "output":
+      return statBytes(c, S_IFCHR | 0o620, 1 + what.to, 0x103n);
+    default:
+      return statBytes(
+        c,
+        S_IFCHR | 0o666,
+        10 + Number(MINORS[what.kind]),
+        0x100n | MINORS[what.kind],
+      );
+  }
 }
 
-function readlink(c: Context, path: bigint, va: bigint, size: number): number {
+const inodeOf = (path: string): number => 1000 + [...FOLDERS].indexOf(path);
+
+function fstat(c: Context, fd: number, va: bigint): number {
+  const file = c.files.find(fd);
+  if (file === undefined) return -EBADF;
+  return c.space.write(va, statOf(c, file)) ? 0 : -EFAULT;
+}
+
+function stat(c: Context, dir: number, path: bigint, va: bigint, flags: number): number {
+  if ((flags & AT_EMPTY_PATH) !== 0 && textAt(c, path, PATH_MAX) === "") {
+    if (dir !== AT_FDCWD) return fstat(c, dir, va);
+    return c.space.write(va, statBytes(c, S_IFDIR | 0o555, inodeOf(c.cwd), 0n)) ? 0 : -EFAULT;
+  }
+  const place = placeAt(c, dir, path);
+  if (typeof place === "number") return place;
+  let bytes: Uint8Array;
+  if (place.kind === "link") {
+    bytes =
+      (flags & AT_SYMLINK_NOFOLLOW) !== 0
+        ? statBytes(c, S_IFLNK | 0o777, 20, 0n)
+        : statBytes(c, 0o100755, 21, 0n);
+  } else {
+    const file = fileOf(c, place, O_RDONLY);
+    if (typeof file === "number") return file;
+    bytes = statOf(c, file);
+  }
+  return c.space.write(va, bytes) ? 0 : -EFAULT;
+}
+
+function fileOf(c: Context, { path, kind }: Place, flags: number): OpenFile | number {
+  if (kind === "folder") return { what: { kind, path }, flags };
+  if (kind === "stream") return c.files.find(STREAMS[path] ?? 0) ?? -ENOENT;
+  const device = DEVICES[path];
+  // The program's own file cannot be read: there are no files.
+  return device === undefined ? -EACCES : { what: { kind: device }, flags };
+}
+
+function open(c: Context, dir: number, path: bigint, flags: number): number {
+  const place = placeAt(c, dir, path);
+  const writes = (flags & O_ACCMODE) !== O_RDONLY;
+  if (place === -ENOENT && (flags & O_CREAT) !== 0) {
+    return textAt(c, path, PATH_MAX)?.replace(/^\/+/, "").includes("/") === true ? -ENOENT : -EROFS;
+  }
+  if (typeof place === "number") return place;
+  if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) return -EEXIST;
+  if (place.kind === "folder" && (writes || (flags & O_CREAT) !== 0)) return -EISDIR;
+  if (place.kind !== "folder" && (flags & O_DIRECTORY) !== 0) return -ENOTDIR;
+  const file = fileOf(c, place, flags & (O_ACCMODE | 0o6000));
+  return typeof file === "number" ? file : c.files.add(file, (flags & O_CLOEXEC) !== 0);
+}
+
+function access(c: Context, dir: number, path: bigint, mode: number): number {
+  if ((mode & ~7) !== 0) return -EINVAL;
+  const place = placeAt(c, dir, path);
+  if (typeof place === "number") return place;
+  if (place.kind === "folder") return mode & 2 ? -EROFS : 0;
+  if (place.kind === "link") return mode & 2 ? -EACCES : 0;
+  return mode & 1 ? -EACCES : 0;
+}
+
+function readlink(c: Context, dir: number, path: bigint, va: bigint, size: number): number {
   if (size <= 0) return -EINVAL;
-  const text = textAt(c, path);
-  if (text === undefined) return -EFAULT;
-  if (text !== "/proc/self/exe") return -ENOENT;
+  const place = placeAt(c, dir, path);
+  if (typeof place === "number") return place;
+  if (place.kind !== "link") return -EINVAL;
   const bytes = new TextEncoder().encode(c.exe).subarray(0, size);
   return c.space.write(va, bytes) ? bytes.length : -EFAULT;
 }
 
-function noSuchFile(c: Context, path: bigint): number {
-  return textAt(c, path) === undefined ? -EFAULT : -ENOENT;
+function chdir(c: Context, path: bigint): number {
+  const place = placeAt(c, AT_FDCWD, path);
+  if (typeof place === "number") return place;
+  if (place.kind !== "folder") return -ENOTDIR;
+  c.cwd = place.path;
+  return 0;
 }
 
 function getcwd(c: Context, va: bigint, size: bigint): number {
-  if (size < 2n) return -ERANGE;
-  return c.space.write(va, Uint8Array.of(0x2f, 0)) ? 2 : -EFAULT;
+  const bytes = new TextEncoder().encode(`${c.cwd}\0`);
+  if (size < BigInt(bytes.length)) return -ERANGE;
+  return c.space.write(va, bytes) ? bytes.length : -EFAULT;
 }
 
-function fcntl(c: Context, fd: number, command: number): number {
-  if (!c.open.has(fd)) return -EBADF;
-  if (command === 3) return fd === 0 ? 0 : 1; // F_GETFL: O_RDONLY, O_WRONLY
-  return command === 1 || command === 2 || command === 4 ? 0 : -EINVAL; // F_GETFD, F_SETFD, F_SETFL
+/** mkdir, unlink and the like: what is not there is not there, and what is there stays. */
+function change(c: Context, dir: number, path: bigint): number {
+  const place = placeAt(c, dir, path);
+  return typeof place === "number" ? place : -EROFS;
 }
 
-function ioctl(c: Context, fd: number, request: number): number {
-  if (!c.open.has(fd)) return -EBADF;
-  return request === FIOCLEX ? 0 : -ENOTTY;
+function make(c: Context, dir: number, path: bigint): number {
+  const place = placeAt(c, dir, path);
+  return place === -ENOENT ? -EROFS : typeof place === "number" ? place : -EEXIST;
 }
+
+/** There is nothing to execute but the program itself, which would be a new process image. */
+function execve(c: Context, path: bigint): number {
+  const place = placeAt(c, AT_FDCWD, path);
+  if (typeof place === "number") return place;
+  return place.kind === "link" ? -ENOSYS : -EACCES;
+}
+
+const FOLLOW = 0;
 
 export const FILE_CALLS: Readonly<Record<number, Syscall>> = {
-  0: { name: "read", shown: 3, run: (c, a) => read(c, int(a[0]), a[1], a[2]) },
-  1: { name: "write", shown: 3, run: (c, a) => write(c, int(a[0]), a[1], a[2]) },
-  2: { name: "open", shown: 3, run: (c, a) => noSuchFile(c, a[0]) },
-  3: { name: "close", shown: 1, run: (c, a) => (c.open.delete(int(a[0])) ? 0 : -EBADF) },
-  4: { name: "stat", shown: 2, run: (c, a) => noSuchFile(c, a[0]) },
-  5: { name: "fstat", shown: 2, run: (c, a) => stat(c, int(a[0]), a[1]) },
-  6: { name: "lstat", shown: 2, run: (c, a) => noSuchFile(c, a[0]) },
-  8: { name: "lseek", shown: 3, run: (c, a) => (c.open.has(int(a[0])) ? -ESPIPE : -EBADF) },
-  16: { name: "ioctl", shown: 3, run: (c, a) => ioctl(c, int(a[0]), int(a[1])) },
-  19: {
-    name: "readv",
-    shown: 3,
-    run: (c, a) => vector(c, a[1], int(a[2]), (at, n) => read(c, int(a[0]), at, n)),
+  2: { name: "open", args: "s O o", run: (c, a) => open(c, AT_FDCWD, a[0], int(a[1])) },
+  4: { name: "stat", args: "s x", run: (c, a) => stat(c, AT_FDCWD, a[0], a[1], FOLLOW) },
+  5: { name: "fstat", args: "d x", run: (c, a) => fstat(c, int(a[0]), a[1]) },
+  6: {
+    name: "lstat",
+    args: "s x",
+    run: (c, a) => stat(c, AT_FDCWD, a[0], a[1], AT_SYMLINK_NOFOLLOW),
   },
-  20: {
-    name: "writev",
-    shown: 3,
-    run: (c, a) => vector(c, a[1], int(a[2]), (at, n) => write(c, int(a[0]), at, n)),
+  21: { name: "access", args: "s d", run: (c, a) => access(c, AT_FDCWD, a[0], int(a[1])) },
+  59: { name: "execve", args: "s x x", run: (c, a) => execve(c, a[0]) },
+  79: { name: "getcwd", args: "x d", run: (c, a) => getcwd(c, a[0], a[1]) },
+  80: { name: "chdir", args: "s", run: (c, a) => chdir(c, a[0]) },
+  83: { name: "mkdir", args: "s o", run: (c, a) => make(c, AT_FDCWD, a[0]) },
+  84: { name: "rmdir", args: "s", run: (c, a) => change(c, AT_FDCWD, a[0]) },
+  87: { name: "unlink", args: "s", run: (c, a) => change(c, AT_FDCWD, a[0]) },
+  89: {
+    name: "readlink",
+    args: "s r d",
+    run: (c, a) => readlink(c, AT_FDCWD, a[0], a[1], int(a[2])),
   },
-  21: { name: "access", shown: 2, run: (c, a) => noSuchFile(c, a[0]) },
-  72: { name: "fcntl", shown: 3, run: (c, a) => fcntl(c, int(a[0]), int(a[1])) },
-  79: { name: "getcwd", shown: 2, run: (c, a) => getcwd(c, a[0], a[1]) },
-  89: { name: "readlink", shown: 3, run: (c, a) => readlink(c, a[0], a[1], int(a[2])) },
-  257: { name: "openat", shown: 4, run: (c, a) => noSuchFile(c, a[1]) },
-  262: { name: "newfstatat", shown: 4, run: (c, a) => statAt(c, int(a[0]), a[1], a[2], int(a[3])) },
-  267: { name: "readlinkat", shown: 4, run: (c, a) => readlink(c, a[1], a[2], int(a[3])) },
-  269: { name: "faccessat", shown: 3, run: (c, a) => noSuchFile(c, a[1]) },
+  257: { name: "openat", args: "f s O o", run: (c, a) => open(c, int(a[0]), a[1], int(a[2])) },
+  262: {
+    name: "newfstatat",
+    args: "f s x x",
+    run: (c, a) => stat(c, int(a[0]), a[1], a[2], int(a[3])),
+  },
+  263: { name: "unlinkat", args: "f s x", run: (c, a) => change(c, int(a[0]), a[1]) },
+  267: {
+    name: "readlinkat",
+    args: "f s r d",
+    run: (c, a) => readlink(c, int(a[0]), a[1], a[2], int(a[3])),
+  },
+  269: { name: "faccessat", args: "f s d", run: (c, a) => access(c, int(a[0]), a[1], int(a[2])) },
+  439: {
+    name: "faccessat2",
+    args: "f s d x",
+    run: (c, a) => access(c, int(a[0]), a[1], int(a[2])),
+  },
 };

@@ -42,14 +42,15 @@ function brk(c: Context, to: bigint): bigint {
 
 function mmap(
   c: Context,
-  [addr, length, protection, flagWord, fd]: Parameters<Syscall["run"]>[1],
+  [addr, length, protection, flagWord, fd, offset]: Parameters<Syscall["run"]>[1],
 ): SyscallResult {
   const flags = int(flagWord);
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
+  if (!aligned(offset)) return -EINVAL;
   if (length === 0n) return -EINVAL;
   if (length > TASK_SIZE) return -ENOMEM;
   const bytes = up(length);
-  if ((flags & MAP_ANONYMOUS) === 0) return c.open.has(int(fd)) ? -ENODEV : -EBADF;
+  if ((flags & MAP_ANONYMOUS) === 0) return c.files.find(int(fd)) !== undefined ? -ENODEV : -EBADF;
   const type = flags & MAP_TYPE;
   if (type < 1 || type >= MAP_SHARED_VALIDATE) return -EINVAL;
   let va = addr;
@@ -123,18 +124,24 @@ function mremap(
   return c.space.move(va, kept, at, to) ? at : -ENOMEM;
 }
 
+/** MADV_ numbers that exist for anonymous memory; all but DONTNEED are advice that may be passed over. */
+function isAdvice(n: number): boolean {
+  return (n >= 0 && n <= 4) || n === 8 || (n >= 10 && n <= 25);
+}
+
 function madvise(c: Context, va: bigint, length: bigint, advice: number): number {
-  if (!aligned(va)) return -EINVAL;
-  if (length > TASK_SIZE || va > TASK_SIZE - length) return -ENOMEM;
+  if (!isAdvice(advice) || !aligned(va)) return -EINVAL;
+  if (length > TASK_SIZE || va > TASK_SIZE - length) return -EINVAL;
+  if (length === 0n) return 0;
   if (advice === MADV_DONTNEED) c.space.discard(va, up(length));
-  return 0;
+  return c.space.isMapped(va, up(length)) ? 0 : -ENOMEM;
 }
 
 export const MEMORY_CALLS: Readonly<Record<number, Syscall>> = {
-  9: { name: "mmap", shown: 6, run: mmap },
-  10: { name: "mprotect", shown: 3, run: (c, a) => mprotect(c, a[0], a[1], int(a[2])) },
-  11: { name: "munmap", shown: 2, run: (c, a) => munmap(c, a[0], a[1]) },
-  12: { name: "brk", shown: 1, run: (c, a) => brk(c, a[0]) },
-  25: { name: "mremap", shown: 5, run: mremap },
-  28: { name: "madvise", shown: 3, run: (c, a) => madvise(c, a[0], a[1], int(a[2])) },
+  9: { name: "mmap", args: "x d P M d x", run: mmap },
+  10: { name: "mprotect", args: "x d P", run: (c, a) => mprotect(c, a[0], a[1], int(a[2])) },
+  11: { name: "munmap", args: "x d", run: (c, a) => munmap(c, a[0], a[1]) },
+  12: { name: "brk", args: "x", run: (c, a) => brk(c, a[0]) },
+  25: { name: "mremap", args: "x d d d x", run: mremap },
+  28: { name: "madvise", args: "x d d", run: (c, a) => madvise(c, a[0], a[1], int(a[2])) },
 };

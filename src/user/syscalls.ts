@@ -1,36 +1,26 @@
-// The table of system calls by number, and a trace line for each. Numbers that are not in it are ENOSYS.
+// The table of system calls by number, with a trace line for each. Numbers that are not in it are ENOSYS.
 import type { Arguments, Context, Syscall, SyscallResult } from "./context.ts";
-import { ENOSYS, ERRNO_NAMES } from "./linux.ts";
+import { ENOSYS } from "./linux.ts";
 import { FILE_CALLS } from "./sys-files.ts";
+import { IO_CALLS } from "./sys-io.ts";
 import { MEMORY_CALLS } from "./sys-memory.ts";
 import { PROCESS_CALLS } from "./sys-process.ts";
+import { SIGNAL_CALLS } from "./sys-signal.ts";
+import { TIME_CALLS } from "./sys-time.ts";
+import { traceCall } from "./trace.ts";
 
 const CALLS: ReadonlyMap<number, Syscall> = new Map(
-  [FILE_CALLS, MEMORY_CALLS, PROCESS_CALLS].flatMap((t) =>
+  [IO_CALLS, FILE_CALLS, MEMORY_CALLS, SIGNAL_CALLS, TIME_CALLS, PROCESS_CALLS].flatMap((t) =>
     Object.entries(t).map(([nr, call]): [number, Syscall] => [Number(nr), call]),
   ),
 );
 
 /** Performs system call `nr`. */
 export function performSyscall(c: Context, nr: bigint, a: Arguments): SyscallResult {
-  const call = nr < 1024n ? CALLS.get(Number(nr)) : undefined;
+  // The number is eax: the upper half of rax is not looked at.
+  const eax = BigInt.asUintN(32, nr);
+  const call = CALLS.get(Number(eax));
   const result = call === undefined ? -ENOSYS : call.run(c, a);
-  if (c.io.trace !== undefined) {
-    const name = call?.name ?? `syscall_${nr}`;
-    const shown = a.slice(0, call?.shown ?? 6).map((v) => show(v));
-    c.io.trace(`${name}(${shown.join(", ")})${ending(result)}`);
-  }
+  c.io.trace?.(traceCall(c, eax, call, a, result));
   return result;
-}
-
-function show(v: bigint): string {
-  const s = BigInt.asIntN(64, v);
-  return s > -4096n && s < 4096n ? String(s) : `0x${v.toString(16)}`;
-}
-
-function ending(r: SyscallResult): string {
-  if (typeof r === "object") return r.kind === "exit" ? "" : " = ?";
-  const v = BigInt(r);
-  if (v >= 0n || v < -4095n) return ` = ${show(v)}`;
-  return ` = -1 ${ERRNO_NAMES[Number(-v)] ?? String(v)}`;
 }

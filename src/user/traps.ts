@@ -11,6 +11,7 @@ import {
   SIGSEGV,
   SIGTRAP,
   SI_KERNEL,
+  TASK_SIZE,
   TRAP_TRACE,
 } from "./linux.ts";
 import type { SignalInfo } from "./signals.ts";
@@ -23,7 +24,9 @@ export function signalOfTrap(
   cr2: bigint,
   memory: "maperr" | "accerr" | undefined,
 ): SignalInfo {
-  const trap = { vector, code, cr2 };
+  // set_signal_archinfo(): a kernel address is always a protection fault to the program.
+  const seen = vector === 14 && cr2 >= TASK_SIZE ? code | 1 : code;
+  const trap = { vector, code: seen, cr2 };
   switch (vector) {
     case 0:
       return { signal: SIGFPE, code: FPE_INTDIV, addr: rip, trap };

@@ -8,7 +8,7 @@ import { gunzipSync } from "node:zlib";
 import { readProgram, UserProcess, type ProcessResult } from "../../src/user/index.ts";
 
 export const FOLDER = join(import.meta.dirname, "programs");
-export const PROGRAMS = ["args", "compute", "memory", "signals", "ends"] as const;
+export const PROGRAMS = ["args", "compute", "memory", "signals", "syscalls", "ends"] as const;
 export const CFLAGS = [
   "-O2", "-static", "-nostdlib", "-mgeneral-regs-only", "-fno-stack-protector", "-Wno-infinite-recursion",
   "-Wl,-z,noseparate-code,--build-id=none",
@@ -34,6 +34,7 @@ export const CASES: readonly Case[] = [
   { program: "memory", args: [] },
   { program: "signals", args: [] },
   { program: "signals", args: ["x"] },
+  { program: "syscalls", args: [] },
   ..."0123456789abcdefg".split("").map((k) => ({ program: "ends", args: [k] })),
 ];
 
@@ -43,10 +44,14 @@ export const CORE = new WebAssembly.Module(
   readFileSync(join(import.meta.dirname, "../../dist/core.wasm")),
 );
 
-/** The checked-in build of a program. */
+/** A checked-in build. */
+export function stored(path: string): Uint8Array {
+  return new Uint8Array(gunzipSync(Buffer.from(readFileSync(path, "utf8"), "base64")));
+}
+
+/** The checked-in build of a program of test/user/programs. */
 export function storedProgram(name: string): Uint8Array {
-  const text = readFileSync(join(FOLDER, `${name}.gz.b64`), "utf8");
-  return new Uint8Array(gunzipSync(Buffer.from(text, "base64")));
+  return stored(join(FOLDER, `${name}.gz.b64`));
 }
 
 export interface ExecOptions {

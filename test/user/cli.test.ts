@@ -55,7 +55,7 @@ describe("quiesce exec", () => {
     const file = join(FOLDER, "trace");
     await quiesce("exec", "--trace", file, program("ends"), "4");
     expect(readFileSync(file, "utf8")).toMatch(
-      /^write\(1, 0x[0-9a-f]+, 6\) = 6\n[^]*tgkill\(1000, 1000, 6\) = 0\n--- signal 6 code -6: killed\n$/,
+      /^write\(1, "end 4\\n", 6\) += 6\n[^]*tgkill\(1000, 1000, SIGABRT\) += 0\n--- SIGABRT \{si_signo=SIGABRT, si_code=SI_TKILL, si_pid=1000, si_uid=1000\} ---\n\+\+\+ killed by SIGABRT \+\+\+\n$/,
     );
   });
 
