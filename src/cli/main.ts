@@ -41,6 +41,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "instructions of a function in a scenario's kernel or patch",
     load: async () => (await import("./disasm.ts")).disasmCommand,
   },
+  bench: {
+    summary: "how fast it is, against qemu-x86_64 and native runs of the same programs",
+    load: async () => (await import("./bench.ts")).benchCommand,
+  },
   unwind: {
     summary: "stacks by every unwinder against the truth, and their scores",
     load: async () => (await import("./unwind.ts")).unwindCommand,

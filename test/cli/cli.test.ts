@@ -50,6 +50,8 @@ const MISTAKES: readonly (readonly [string, string])[] = [
     "explore default --mechanism simple --shard 2/2",
     "error: shard: '2/2' is not I/N with 0 <= I < N\n",
   ],
+  ["bench cor", "error: bench: there is no 'cor', did you mean 'core'?\n"],
+  ["bench core --rounds 0", "error: rounds: '0' is not a whole number from 1 to 100\n"],
   ["run two-tasks", "error: two-tasks: no patch, expected one\n"],
   ["run default --patch x.S", "error: x.S: no such file, expected a file that can be read\n"],
   ["disasm default 0x10", "error: address: 0x10 is in no function, expected one of the image\n"],

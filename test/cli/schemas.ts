@@ -88,3 +88,25 @@ export const Disasm = v.array(
     asked: v.boolean(),
   }),
 );
+
+export const Bench = v.array(
+  v.pipe(
+    v.object({
+      name: text,
+      unit: text,
+      definition: text,
+      value: v.nullable(v.number()),
+      samples: count,
+      min: v.nullable(v.number()),
+      median: v.nullable(v.number()),
+      max: v.nullable(v.number()),
+      target: v.nullable(
+        v.object({ bound: v.picklist(["at least", "at most"]), value: v.number() }),
+      ),
+      met: v.nullable(v.boolean()),
+      skipped: v.nullable(text),
+    }),
+    v.check((r) => (r.value === null) === (r.skipped !== null), "a value or why there is none"),
+    v.check((r) => r.met === null || r.target !== null, "met says something of a target"),
+  ),
+);
