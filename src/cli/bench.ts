@@ -1,13 +1,13 @@
 // `quiesce bench`: measurements with their definitions. Exit 1 when a target that was measured is missed, or a program
 // gave a wrong result.
 import { BENCHES, BenchError, benchText, makeWorld, missed, type Row } from "../bench/index.ts";
+import { toJson as json } from "../report/index.ts";
 import { COMMON, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { EXIT, unknown } from "./errors.ts";
 import { coreModule, TOP } from "./files.ts";
 import type { Door } from "./output.ts";
-import { json } from "./output.ts";
 
 const ROUNDS = 3;
 
