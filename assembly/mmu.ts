@@ -5,9 +5,13 @@
 
 import {
   AC,
+  BUFFERING,
   CAREFUL,
   CAREFUL_CODE,
   CAREFUL_DATA,
+  CAREFUL_SPLIT,
+  CAREFUL_STALE,
+  CAREFUL_STORES,
   CPL,
   CR0,
   CR2,
@@ -35,6 +39,7 @@ import {
   TLB_W,
   Vector,
 } from "./abi";
+import { buffer, drain, forgetLines, forward } from "./adversary";
 import { codeWritten } from "./block";
 import { noteAccess } from "./debug";
 import { deviceIn, deviceOut, readsWhatItWrites } from "./device";
@@ -53,6 +58,7 @@ const BOUNCE_PA: usize = 0xc080; // u64: physical address of the first part
 const BOUNCE_PA2: usize = 0xc088; // u64: of the part in the next page
 const BOUNCE_N: usize = 0xc090; // u32: bytes in all
 const BOUNCE_N1: usize = 0xc094; // u32: bytes in the first part
+const ENTRY: usize = 0xc138; // u64: a page-table entry as this vCPU sees it
 
 const PTE_P: u64 = 1;
 const PTE_RW: u64 = 2;
@@ -106,11 +112,21 @@ export function canonical(va: u64): bool {
 }
 
 function physRead(pa: u64): u64 {
-  return pa + 8 <= load<u64>(RAM_SIZE) ? load<u64>(RAM + <usize>pa) : ~(<u64>0);
+  if (pa + 8 > load<u64>(RAM_SIZE)) return ~(<u64>0);
+  if (!buffered()) return load<u64>(RAM + <usize>pa);
+  store<u64>(ENTRY, load<u64>(RAM + <usize>pa));
+  forward(ENTRY, pa, 8);
+  return load<u64>(ENTRY);
+}
+
+/** Whether this vCPU's stores may wait in a buffer. */
+function buffered(): bool {
+  return (load<u32>(CAREFUL) & (CAREFUL_STORES | CAREFUL_SPLIT)) != 0;
 }
 
 function setPte(pa: u64, old: u64, bits: u64): void {
   if ((old & bits) == bits || pa + 8 > load<u64>(RAM_SIZE)) return;
+  if (buffered()) drain();
   touch(RAM + <usize>pa);
   if (load<u8>(PAGE_CODE + <usize>(pa >> 12))) codeWritten(pa, 8);
   store<u64>(RAM + <usize>pa, old | bits);
@@ -212,16 +228,25 @@ function bounceIn(n: u32, n1: u32, pa: u64, pa2: u64, w: i32): void {
 
 /** Reads a part that lies in one page. A device is not read for the sake of a write. */
 function bring(to: usize, pa: u64, n: u32, w: i32): void {
-  if (pa < load<u64>(RAM_SIZE)) memory.copy(to, RAM + <usize>pa, n);
-  else if (w && !readsWhatItWrites()) memory.fill(to, 0, n);
+  if (pa < load<u64>(RAM_SIZE)) {
+    memory.copy(to, RAM + <usize>pa, n);
+    if (buffered()) forward(to, pa, n);
+  } else if (w && !readsWhatItWrites()) memory.fill(to, 0, n);
   else deviceIn(to, pa, n);
 }
 
 function take(from: usize, pa: u64, n: u32): void {
-  if (pa < load<u64>(RAM_SIZE)) {
-    beforeWrite(pa, n);
-    memory.copy(RAM + <usize>pa, from, n);
-  } else deviceOut(from, pa, n);
+  if (pa >= load<u64>(RAM_SIZE)) {
+    if (buffered()) drain();
+    deviceOut(from, pa, n);
+  } else if (load<u32>(BUFFERING)) buffer(pa, from, n);
+  else writeRam(pa, from, n);
+}
+
+/** Writes bytes that lie in one page of RAM. */
+export function writeRam(pa: u64, from: usize, n: u32): void {
+  beforeWrite(pa, n);
+  memory.copy(RAM + <usize>pa, from, n);
 }
 
 /** Writes the bounce buffer back. */
@@ -243,7 +268,8 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   if (pa == NOWHERE) return 0;
   if (load<u32>(CAREFUL) & CAREFUL_DATA) noteAccess(va, n, w != READ);
   const room: u32 = 4096 - ((<u32>va) & 4095);
-  if (room >= n && pa + n <= load<u64>(RAM_SIZE)) {
+  if (w && load<u32>(CAREFUL) & CAREFUL_STALE) forgetLines(pa, min<u32>(n, room));
+  if (room >= n && pa + n <= load<u64>(RAM_SIZE) && !buffered()) {
     const page = <usize>(pa >> 12);
     if (w) {
       beforeWrite(pa, n);
@@ -255,6 +281,7 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   if (room < n) {
     pa2 = walk((va + room) & ~(<u64>4095), access);
     if (pa2 == NOWHERE) return 0;
+    if (w && load<u32>(CAREFUL) & CAREFUL_STALE) forgetLines(pa2, n - room);
   }
   if (pa >= load<u64>(RAM_SIZE) || pa2 >= load<u64>(RAM_SIZE)) {
     if (!load<u32>(ONE)) {
@@ -299,6 +326,7 @@ export function put<T>(p: usize, v: T): void {
 
 /** Reads a T at CPL 0 regardless of the present privilege, for descriptor tables and the TSS. Sets FAULT if it cannot. */
 export function systemRead<T>(va: u64): T {
+  if (buffered()) drain();
   let v: u64 = 0;
   for (let i: u32 = 0; i < sizeof<T>(); i++) {
     const pa = walk(va + i, IMPLICIT);
@@ -315,6 +343,7 @@ export function systemSlot(va: u64): u64 {
 
 /** Writes eight bytes at CPL 0; the address was checked by systemSlot. */
 export function systemWrite(va: u64, v: u64): void {
+  if (buffered()) drain();
   for (let i: u32 = 0; i < 8; i++) {
     const pa = walk(va + i, WRITE | IMPLICIT);
     if (pa >= load<u64>(RAM_SIZE)) continue;
@@ -325,6 +354,7 @@ export function systemWrite(va: u64, v: u64): void {
 
 /** Writes a byte at CPL 0, for what the CPU keeps in descriptor tables. Sets FAULT if it cannot. */
 export function systemByte(va: u64, v: u8): void {
+  if (buffered()) drain();
   const pa = walk(va, WRITE | IMPLICIT);
   if (pa >= load<u64>(RAM_SIZE)) return;
   beforeWrite(pa, 1);

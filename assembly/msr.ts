@@ -8,6 +8,8 @@ import {
   FS_BASE,
   GS_BASE,
   KERNEL_GS_BASE,
+  LAST,
+  LAST_SERIALIZED,
   LSTAR,
   MSR_APIC_BASE,
   MSR_MISC,
@@ -170,6 +172,9 @@ function write(up: usize, n: u32, v: u64): bool {
 export function wrmsr(up: usize): usize {
   const v = (load<u64>(RDX) << 32) | (load<u64>(RAX) & 0xffffffff);
   if (!write(up, load<u32>(RCX), v)) return usize(fault(Vector.GP, 0));
+  // SDM Vol. 2, "WRMSR": it serializes, but for the x2APIC's registers and the TSC deadline.
+  const n = load<u32>(RCX);
+  if (n != 0x6e0 && (n < 0x800 || n > 0x8ff)) store<u32>(LAST, load<u32>(LAST) | LAST_SERIALIZED);
   store<u64>(RIP, nextRip(up));
   return 0;
 }

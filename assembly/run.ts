@@ -8,6 +8,9 @@ import {
   B_COUNT,
   B_LIVE,
   CAREFUL,
+  CAREFUL_SPLIT,
+  CAREFUL_STALE,
+  CAREFUL_STORES,
   CODE_EPOCH,
   CPL,
   CURRENT,
@@ -47,13 +50,14 @@ import {
   WATCH_SIZE,
 } from "./abi";
 import { apicOf, pending } from "./apic";
+import { afterAlone, beforeAlone, drawAgain, drawnSoFar, fetch } from "./adversary";
 import { enterBlock, findBlock, newBlock } from "./block";
 import { takeLink } from "./control";
 import { decode, ended, movesSp, PAST_LIMIT } from "./decode";
 import { execute } from "../build/dispatch";
 import { fetchPa } from "./mmu";
 import { UOP_FAULTY, UOP_GO_ON, UOP_MOVED, UOP_WATCH } from "./ids";
-import { findWatch } from "./watch";
+import { findWatch, watched } from "./watch";
 
 const SINGLE: u64 = 0x8000000000000000;
 const USER_CODE: u64 = 0x4000000000000000;
@@ -214,15 +218,46 @@ function settle(): i64 {
   return used;
 }
 
+/** The instruction at RIP as this vCPU has fetched it, decoded but not kept; 0 with a fault recorded. */
+function fetched(): usize {
+  const rip = load<u64>(RIP);
+  const off = (<i32>rip) & 4095;
+  store<u64>(RIP_PAGE, rip & ~(<u64>4095));
+  const pa = fetchPa(rip);
+  if (pa == NOWHERE) return 0;
+  const have = min<u32>(15, 4096 - off);
+  fetch(BUFFER, pa, have);
+  if (scratch(BUFFER, have, off, rip) != PAST_LIMIT) return SCRATCH;
+  const next = fetchPa((rip | 4095) + 1);
+  if (next == NOWHERE) return 0;
+  fetch(BUFFER + have, next, 15 - have);
+  scratch(BUFFER, 15, off, rip);
+  return SCRATCH;
+}
+
 /** Executes one instruction on its own. Answers 1, or 0 when it was not done. */
 export function one(): i64 {
+  const adverse = load<u32>(CAREFUL) & (CAREFUL_STALE | CAREFUL_STORES | CAREFUL_SPLIT);
+  const drawn = adverse ? drawnSoFar() : 0;
   store<i64>(GRANT, 1);
   store<i64>(LEFT, 1);
-  const b = lookUp(true);
+  const b = adverse & CAREFUL_STALE ? fetched() : lookUp(true);
   if (b) {
     store<i64>(LEFT, 0);
-    store<u32>(ONE, b + BLOCK_HEADER);
-    execute(b + BLOCK_HEADER);
+    let up = b + BLOCK_HEADER;
+    // Watches come first, so that an instruction that one of them stops has left no trace.
+    while (load<u16>(up, U_OP) == UOP_WATCH) {
+      if (!watched(up, <usize>load<u64>(up, U_IMM))) {
+        store<i64>(LEFT, 1);
+        if (adverse) drawAgain(drawn);
+        return settle();
+      }
+      up += UOP_SIZE;
+    }
+    store<u32>(ONE, up);
+    if (adverse) beforeAlone(up);
+    execute(up);
+    if (adverse) afterAlone(up);
     store<u32>(ONE, 0);
   }
   takeLink();

@@ -19,6 +19,7 @@ import {
   INT_SHADOW,
   KERNEL_GS_BASE,
   LAST,
+  LAST_SERIALIZED,
   LAST_STEPPED,
   LAST_SYSCALL,
   LSTAR,
@@ -215,6 +216,7 @@ export function movToCr<S extends Operand, T>(up: usize): usize {
     store<u32>(apicOf(load<u32>(CURRENT)), (<u32>v) << 4, P_TPR);
   } else return usize(fault(Vector.UD, 0));
   if (n != 2 && n != 8) flushTlb(load<i32>(CURRENT));
+  if (n != 8) store<u32>(LAST, load<u32>(LAST) | LAST_SERIALIZED);
   return next(up);
 }
 

@@ -3,6 +3,9 @@
 // SDM Vol. 3A, "Interrupt and Exception Handling in 64-bit Mode"; Vol. 2, "INT n/INTO/INT3/INT1".
 
 import {
+  CAREFUL,
+  CAREFUL_SPLIT,
+  CAREFUL_STORES,
   CPL,
   CR2,
   DR0,
@@ -33,6 +36,7 @@ import {
   TR_LIMIT,
   Vector,
 } from "./abi";
+import { drain } from "./adversary";
 import { descriptor, isCode64, markAccessed } from "./descriptor";
 import { rflags } from "./flags";
 import { canonical, selectTlb, stackFaultWith, systemRead, systemSlot, systemWrite } from "./mmu";
@@ -140,6 +144,7 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
 /** Delivers a vector with `rip` as the return address, escalating to #DF and shutdown. */
 export function deliver(vector: i32, code: i32, rip: u64, from: i32): void {
   store<i32>(FAULT, -1);
+  if (load<u32>(CAREFUL) & (CAREFUL_STORES | CAREFUL_SPLIT)) drain();
   let v = vector;
   let c = code & 0xffff;
   let source = from;

@@ -15,7 +15,7 @@ const LOCKED = /^xchg/;
 // SDM Vol. 3A, "Store Buffer": exceptions, serializing and I/O instructions, LOCK, SFENCE, MFENCE.
 const DRAINS = /^(fence|portIn|portOut|insOuts|int\d?\(|intN|iret|hlt|vmcall)/;
 // SDM Vol. 3A, "Serializing Instructions". WRMSR is one, but for some registers, which it looks at itself.
-const SERIALIZES = /^(serialize|cpuid|iret|movToCr|movToDr|loadTable|lldt|ltr|invlpg|lmsw)/;
+const SERIALIZES = /^(serialize|cpuid|iret|movToDr|loadTable|lldt|ltr|invlpg|lmsw)/;
 
 /** KIND_* of an operation. */
 export function kindOf(call: string): number {

@@ -355,7 +355,7 @@ export const X86: readonly Form[] = [
   x("0f 18 /r",       "nop Ev",          "nop!",               "",         "",               "0f 18 e3 | nop ebx"),
   x("f3 0f 1e fa",    "endbr64",         "nop",                "",         "",               "f3 0f 1e fa | endbr64"),
   x("f3 0f 1e fb",    "endbr32",         "nop",                "",         "",               "f3 0f 1e fb | endbr32"),
-  x("np 0f ae e8-ef", "lfence",          "fence",              "",         "",               "0f ae e8 | lfence"),
+  x("np 0f ae e8-ef", "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
   x("np 0f ae f0-f7", "mfence",          "fence",              "",         "",               "0f ae f0 | mfence"),
   x("np 0f ae f8-ff", "sfence",          "fence",              "",         "",               "0f ae f8 | sfence"),
   x("np 0f ae /7",    "clflush M",       "clflush",            "",         "",               "0f ae 3b | clflush BYTE PTR [rbx]"),

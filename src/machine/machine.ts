@@ -70,6 +70,7 @@ import {
   W_REG,
   Watch,
 } from "../../assembly/abi.ts";
+import { isAdverse, setAdversary, type Adversary } from "./adversary.ts";
 import { Core, HOST_PAGE } from "./core.ts";
 import { DeviceBus, type Device } from "./device.ts";
 import { SnapshotStore, type Snapshot } from "./snapshot.ts";
@@ -89,6 +90,8 @@ export interface MachineConfig {
   readonly stackAreas: readonly StackArea[];
   /** What answers to ports and to addresses behind the RAM; nothing if left out. */
   readonly devices?: readonly Device[];
+  /** What the vCPUs may do besides the simplest; nothing if left out. */
+  readonly adversary?: Adversary;
 }
 
 export const REGISTERS = [
@@ -222,7 +225,8 @@ export class Machine {
       c.setU32(at + A_META, metas[i] ?? 0);
     });
     c.exports.reset(config.nrVcpus);
-    this.#snapshots = new SnapshotStore(c, config.nrVcpus, bus);
+    setAdversary(c, config.nrVcpus, config.adversary ?? {});
+    this.#snapshots = new SnapshotStore(c, config.nrVcpus, bus, isAdverse(config.adversary ?? {}));
     bus.devices.forEach((d) => d.connect?.(this));
   }
 

@@ -1,7 +1,7 @@
 // Who runs next and for how long: the interleaving of the vCPUs, as data. The vCPU that is furthest behind in virtual
 // time goes next, for a seeded number of units, so that clocks stay together; or an explicit list of slices says it.
 // A cursor is the position in a schedule; it is plain data, so that a snapshot can hold it.
-// DIFFERS: memory order is sequentially consistent by interleaving; time is virtual, a unit for each instruction and what is
+// DIFFERS: memory order is sequentially consistent by interleaving unless store buffers are asked for; time is virtual, a unit for each instruction and what is
 // modelled, and jumps to the next timer when every vCPU has halted.
 import { xoroshiro128plus, xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { uniformInt } from "pure-rand/distribution/uniformInt";

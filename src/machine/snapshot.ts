@@ -1,6 +1,8 @@
 // Snapshots over the core's base snapshot: a snapshot is the state blocks plus the pages that differ from the base, so
 // taking and restoring one costs what was written since. Watches and the host's own bookkeeping are not part of it.
 import {
+  ADVERSARY,
+  ADVERSARY_SIZE,
   APIC,
   CC_A,
   CC_B,
@@ -39,6 +41,8 @@ export interface Snapshot {
   /** Registers of each vCPU that only MSRs reach. */
   readonly sys: Uint8Array;
   readonly devices: readonly Uint8Array[];
+  /** Store buffers and fetched lines, where there are any. */
+  readonly adverse: Uint8Array;
   readonly counters: Uint8Array;
   /** Pages that differ from the base, by number from the start of RAM. */
   readonly pages: ReadonlyMap<number, Uint8Array>;
@@ -50,11 +54,13 @@ export class SnapshotStore {
   readonly #apicBytes: number;
   readonly #sysBytes: number;
   readonly #bus: DeviceBus;
+  readonly #adverseBytes: number;
   #base = 0;
 
-  constructor(core: Core, nrVcpus: number, bus: DeviceBus) {
+  constructor(core: Core, nrVcpus: number, bus: DeviceBus, adverse: boolean) {
     this.#core = core;
     this.#bus = bus;
+    this.#adverseBytes = adverse ? nrVcpus * ADVERSARY_SIZE : 0;
     this.#sysBytes = nrVcpus * SYS_SIZE;
     this.#cpuBytes = nrVcpus * VCPU_SIZE;
     this.#apicBytes = nrVcpus * APIC_SIZE;
@@ -91,6 +97,7 @@ export class SnapshotStore {
       apics: b.slice(APIC, APIC + this.#apicBytes),
       sys: b.slice(SYS, SYS + this.#sysBytes),
       devices: this.#bus.save(),
+      adverse: b.slice(ADVERSARY, ADVERSARY + this.#adverseBytes),
       counters: b.slice(INSNS, EXIT_RIP),
       pages,
     };
@@ -108,6 +115,7 @@ export class SnapshotStore {
     b.set(s.cpus, SAVE);
     b.set(s.apics, APIC);
     b.set(s.sys, SYS);
+    b.set(s.adverse, ADVERSARY);
     this.#bus.restore(s.devices);
     this.#restoreCounters(s.counters);
     const current = c.u32(CURRENT);
@@ -144,6 +152,7 @@ export class SnapshotStore {
     c.exports.activate(current);
     for (let i = 0; i < this.#apicBytes; i += 8) h = mix(h, v.getBigUint64(APIC + i, true));
     for (let i = 0; i < this.#sysBytes; i += 8) h = mix(h, v.getBigUint64(SYS + i, true));
+    h = BigInt.asUintN(64, c.exports.hash(h, ADVERSARY, this.#adverseBytes));
     for (const state of this.#bus.save()) for (const byte of state) h = mix(h, BigInt(byte));
     return BigInt.asUintN(64, h);
   }

@@ -19,6 +19,7 @@ import {
   boot,
   Scheduler,
   trueStack,
+  type Adversary,
   type Cursor,
   type LogRecord,
   type Machine,
@@ -36,6 +37,7 @@ export interface SessionConfig {
   readonly ramBytes: number;
   readonly nrVcpus: number;
   readonly schedule: Schedule;
+  readonly adversary?: Adversary;
 }
 
 /** A BUG() or an unexpected trap of the guest. */
@@ -99,6 +101,7 @@ export class Session {
       nrVcpus: config.nrVcpus,
       stackAreas: stackAreas(image).map((a) => ({ ...a, size: BigInt(a.size) })),
       frames: declaredFrames(image),
+      ...(config.adversary && { adversary: config.adversary }),
     });
     this.scheduler = new Scheduler(this.machine, config.schedule);
     this.agent = new Agent(this.machine, image);

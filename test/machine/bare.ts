@@ -66,7 +66,7 @@ export interface GateOptions {
   readonly absent?: boolean;
 }
 
-export interface BareOptions extends Pick<MachineConfig, "devices"> {
+export interface BareOptions extends Pick<MachineConfig, "devices" | "adversary"> {
   readonly vcpus?: number;
 }
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeAssembler } from "../../src/asm/index.ts";
 import { asmOffsetsInc } from "../../src/kernel/index.ts";
-import { seededSchedule } from "../../src/machine/index.ts";
+import { seededSchedule, type Adversary } from "../../src/machine/index.ts";
 import {
   MECHANISMS,
   planPatch,
@@ -49,7 +49,11 @@ export interface Lab {
   finish(): string;
 }
 
-export async function makeLab(scenarioName = "default", nrVcpus = 2): Promise<Lab> {
+export async function makeLab(
+  scenarioName = "default",
+  nrVcpus = 2,
+  adversary: Adversary = {},
+): Promise<Lab> {
   const core = new WebAssembly.Module(readFileSync(join(top, "dist/core.wasm")));
   const scenario = loadScenario(scenarioName, files);
   const tools: Toolchain = {
@@ -65,6 +69,7 @@ export async function makeLab(scenarioName = "default", nrVcpus = 2): Promise<La
     ramBytes: scenario.ramMiB << 20,
     nrVcpus,
     schedule: seededSchedule(1),
+    adversary,
   });
   if (session.run(5_000_000, new Set(["ready", "bug"])) !== "ready")
     throw new Error("no ready mark");
