@@ -176,8 +176,27 @@ export const ARENA = 0x1000000; // blocks of micro-ops
 export const ARENA_END = 0x2000000;
 export const RAM = 0x2000000;
 
-// Micro-ops that no row makes: assembly/ids.ts names them. The rows' numbers follow.
-export const FIRST_ROW_UOP = 8;
+// Micro-ops that no row makes: assembly/ids.ts names them. The near forms' numbers follow, then the rows'.
+export const FIRST_NEAR_UOP = 8;
+export const FIRST_ROW_UOP = 1024;
+export const MAX_UOPS = 4096;
+
+// What the hot loop has of the rows' micro-ops; src/isa/near.ts fills it.
+export const NEAR_OF = 0xc0000; // u16 by a row's micro-op: NEAR_*, 0 when it has no near form
+export const ROW_OF = 0xc2000; // u16 by near form: the row's micro-op whose record it stands in, with NEAR_SENSE
+// when that is the one without the opposite, which stands FIRST_ROW_UOP further on
+export const PAIR_FIRST = 0xc3000; // u8 by a row's micro-op: its line in PAIRS, or 0
+export const PAIR_SECOND = 0xc4000; // u8 by a row's micro-op: its column, or 0
+export const PAIRS = 0xc5000; // u16 by line and column: the near form of two micro-ops in a row, or 0
+export const NEAR_UOP = 0x1fff; // its number
+export const NEAR_FACTOR = 0x2000; // not with a segment or address size; U_FACTOR is to be set
+export const NEAR_SENSE = 0x4000; // it has a condition: U_SENSE is to be set
+export const NEAR_OPPOSITE = 0x8000; // which is the opposite of the one that the form tests
+export const UOP_MISS = 5; // of the record at MISS alone
+export const MISS = 0xc9000; // the record that ends the hot loop, and in MISSED (u32) the one at which
+export const MISSED = 0xc9020;
+export const PAIR_COLUMNS = 32;
+export const MAX_PAIR_LINES = 255;
 
 // A micro-op record is 32 bytes.
 export const UOP_SIZE = 32;
@@ -190,7 +209,9 @@ export const U_A = 8; // u16: wasm address of the first register operand
 export const U_B = 10; // u16: of the second
 export const U_BASE = 12; // u16: of the base register
 export const U_INDEX = 14; // u16: of the index register
+export const U_SENSE = 14; // u8, of a near form with a condition: 4 for the one that the form tests, 0 for its opposite
 export const U_SEG = 16; // u16: of the segment base
+export const U_FACTOR = 18; // u16, of a near form with an index: 1, 2, 4 or 8
 export const U_DISP = 20; // i32
 export const U_IMM = 24; // i64
 export const U_LINK = 16; // u32: the block that a direct branch goes to, 0 when not known yet

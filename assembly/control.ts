@@ -102,6 +102,12 @@ export class Always {
   test(): i32 {
     return 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return 1;
+  }
+  ofLogic(r: i64): i32 {
+    return 1;
+  }
 }
 
 function pushReturn(ret: u64): bool {

@@ -91,6 +91,10 @@ export function sign(): i32 {
 export function parity(): i32 {
   const r = load<i64>(CC_R);
   if (load<i32>(CC_OP) == Cc.Raw) return ((<i32>r) >> 2) & 1;
+  return parityOf(r);
+}
+
+function parityOf(r: i64): i32 {
   return (popcnt<i32>((<i32>r) & 0xff) & 1) ^ 1;
 }
 
@@ -116,11 +120,18 @@ export function rflags(): u64 {
 
 export const ALL_FLAGS: i32 = CF | PF | AF | ZF | SF | OF;
 
-// The sixteen conditions of Jcc, SETcc and CMOVcc, as types.
+// The sixteen conditions of Jcc, SETcc and CMOVcc, as types: from the flags; and without them, from the result and the
+// operands of a subtraction or the result of a logical operation just done. All values are sign-extended.
 @unmanaged
 export class CondO {
   test(): i32 {
     return overflow();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(((a ^ b) & (a ^ r)) < 0);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(false);
   }
 }
 @unmanaged
@@ -128,11 +139,23 @@ export class CondNo {
   test(): i32 {
     return overflow() ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(((a ^ b) & (a ^ r)) >= 0);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(true);
+  }
 }
 @unmanaged
 export class CondB {
   test(): i32 {
     return carry();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(<u64>a < <u64>b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(false);
   }
 }
 @unmanaged
@@ -140,11 +163,23 @@ export class CondAe {
   test(): i32 {
     return carry() ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(<u64>a >= <u64>b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(true);
+  }
 }
 @unmanaged
 export class CondE {
   test(): i32 {
     return zero();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(a == b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r == 0);
   }
 }
 @unmanaged
@@ -152,11 +187,23 @@ export class CondNe {
   test(): i32 {
     return zero() ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(a != b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r != 0);
+  }
 }
 @unmanaged
 export class CondBe {
   test(): i32 {
     return carry() | zero();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(<u64>a <= <u64>b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r == 0);
   }
 }
 @unmanaged
@@ -164,11 +211,23 @@ export class CondA {
   test(): i32 {
     return (carry() | zero()) ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(<u64>a > <u64>b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r != 0);
+  }
 }
 @unmanaged
 export class CondS {
   test(): i32 {
     return sign();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(r < 0);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r < 0);
   }
 }
 @unmanaged
@@ -176,11 +235,23 @@ export class CondNs {
   test(): i32 {
     return sign() ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(r >= 0);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r >= 0);
+  }
 }
 @unmanaged
 export class CondP {
   test(): i32 {
     return parity();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return parityOf(r);
+  }
+  ofLogic(r: i64): i32 {
+    return parityOf(r);
   }
 }
 @unmanaged
@@ -188,11 +259,23 @@ export class CondNp {
   test(): i32 {
     return parity() ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return parityOf(r) ^ 1;
+  }
+  ofLogic(r: i64): i32 {
+    return parityOf(r) ^ 1;
+  }
 }
 @unmanaged
 export class CondL {
   test(): i32 {
     return sign() ^ overflow();
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(a < b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r < 0);
   }
 }
 @unmanaged
@@ -200,16 +283,34 @@ export class CondGe {
   test(): i32 {
     return sign() ^ overflow() ^ 1;
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(a >= b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r >= 0);
+  }
 }
 @unmanaged
 export class CondLe {
   test(): i32 {
     return zero() | (sign() ^ overflow());
   }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(a <= b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r <= 0);
+  }
 }
 @unmanaged
 export class CondG {
   test(): i32 {
     return (zero() | (sign() ^ overflow())) ^ 1;
+  }
+  ofSub(r: i64, a: i64, b: i64): i32 {
+    return i32(a > b);
+  }
+  ofLogic(r: i64): i32 {
+    return i32(r > 0);
   }
 }

@@ -91,8 +91,12 @@ export function flushTlb(v: i32): void {
 }
 
 export function flushJumps(v: i32): void {
-  // An empty entry is a non-canonical address, where no instruction can be: all ones would be one.
-  memory.fill(JUMP_CACHES + (v << 1) * JUMP_BYTES, 0x5a, 2 * JUMP_BYTES);
+  // An empty entry has a tag that does not belong to its place: zeros everywhere but at the first place, where ones are,
+  // whose own place is another.
+  const at = JUMP_CACHES + (v << 1) * JUMP_BYTES;
+  memory.fill(at, 0, 2 * JUMP_BYTES);
+  store<u64>(at, ~(<u64>1));
+  store<u64>(at + JUMP_BYTES, ~(<u64>1));
 }
 
 /** After pages became clean or got decoded code: writes must come here again. */

@@ -26,8 +26,18 @@ import {
   JUMP_ENTRIES,
   LEFT,
   MAX_WATCHES,
+  MISC_ADDR32,
+  NEAR_FACTOR,
+  NEAR_OF,
+  NEAR_OPPOSITE,
+  NEAR_SENSE,
+  NEAR_UOP,
   NMI_BLOCKED,
   ONE,
+  PAIRS,
+  PAIR_COLUMNS,
+  PAIR_FIRST,
+  PAIR_SECOND,
   P_DEADLINE,
   P_NMI,
   RAM,
@@ -43,11 +53,17 @@ import {
   U_IMM,
   U_LEN,
   U_LINK,
+  U_FACTOR,
+  U_MISC,
   U_OFF,
+  U_SEG,
   U_OP,
   U_REM,
+  U_SENSE,
+  U_TARGET,
   WATCH,
   WATCH_SIZE,
+  ZERO,
 } from "./abi";
 import { apicOf, pending } from "./apic";
 import { afterAlone, beforeAlone, drawAgain, drawnSoFar, fetch } from "./adversary";
@@ -131,8 +147,33 @@ function build(rip: u64, pa: u64, key: u64): usize {
   }
   if (open) up = goOnAt(up, off);
   number(b, up, count);
+  // A record that may execute alone keeps its row's number, which says what it is.
+  if (!single) nearForms(b + BLOCK_HEADER, up);
   enterBlock(b, key, off - start, count, <u32>(up - b - BLOCK_HEADER) / UOP_SIZE);
   return b;
+}
+
+/** Puts near forms into the records of [up, end), and those of two in a row into the first of them. */
+function nearForms(up: usize, end: usize): void {
+  while (up < end) {
+    const op = <usize>load<u16>(up, U_OP);
+    const line = <usize>load<u8>(PAIR_FIRST + op);
+    let near = <i32>load<u16>(NEAR_OF + (op << 1));
+    if (line && up + UOP_SIZE < end) {
+      const column = <usize>load<u8>(PAIR_SECOND + <usize>load<u16>(up + UOP_SIZE, U_OP));
+      const pair = <i32>load<u16>(PAIRS + ((line * PAIR_COLUMNS + column) << 1));
+      if (pair) near = pair;
+    }
+    if (near & NEAR_FACTOR) {
+      const misc = <i32>load<u8>(up, U_MISC);
+      const scale = misc & 3;
+      if (load<u16>(up, U_SEG) != ZERO || misc & MISC_ADDR32) near = 0;
+      else store<u16>(up, <u16>((<i32>1) << scale), U_FACTOR);
+    }
+    if (near) store<u16>(up, <u16>(near & NEAR_UOP), U_OP);
+    if (near & NEAR_SENSE) store<u8>(up, near & NEAR_OPPOSITE ? 0 : 4, U_SENSE);
+    up += UOP_SIZE;
+  }
 }
 
 function goOnAt(up: usize, off: i32): usize {
@@ -140,6 +181,7 @@ function goOnAt(up: usize, off: i32): usize {
   store<u16>(up, <u16>off, U_OFF);
   store<u8>(up, 0, U_LEN);
   store<u64>(up, 0, U_LINK);
+  store<i64>(up, <i64>off, U_TARGET);
   return up + UOP_SIZE;
 }
 

@@ -35,25 +35,23 @@ const FEATURES = [
   "SIMD128",
 ];
 // An operation takes in the small functions that it is made of, and stays a function of its own: asc's own limits at -O1
-// inline nothing, and those at -O2 and above put every operation into the interpreter's switch. See docs/decisions.
+// inline nothing, and those at -O2 and above put every operation into the interpreter's switch. The near forms alone are
+// then taken into the hot loop, whatever their size. See docs/decisions.
 const INLINE = { always: 40, flexible: 60, oneCaller: 10 };
+const HOT = "build/dispatch/hot";
 
 const raw = join(out, "core.raw.wasm");
-const args = ["assembly/core.ts", "--config", "asconfig.json", "--baseDir", top];
+const args = ["assembly/core.ts", "--debug", "--config", "asconfig.json", "--baseDir", top];
 const { error, stderr } = await asc.main([...args, "--outFile", relative(top, raw)]);
 if (error) {
   process.stderr.write(`${stderr.toString()}${error.message}\n`);
   process.exit(1);
 }
-const module = binaryen.readBinary(readFileSync(raw));
+const binary = readFileSync(raw);
 rmSync(raw);
-module.setFeatures(FEATURES.reduce((all, f) => all | binaryen.Features[f], 0));
-binaryen.setOptimizeLevel(2);
-binaryen.setShrinkLevel(0);
-binaryen.setAlwaysInlineMaxSize(INLINE.always);
-binaryen.setFlexibleInlineMaxSize(INLINE.flexible);
-binaryen.setOneCallerInlineMaxSize(INLINE.oneCaller);
-module.optimize();
+const module = optimized();
+takeHotFrom(inlined());
+binaryen.setDebugInfo(false);
 writeFileSync(join(out, "core.wasm"), Buffer.concat([module.emitBinary(), tables(isa.patches)]));
 
 /** The packed instruction table as a custom section, which the host copies into every machine (src/machine/core.ts). */
@@ -75,4 +73,57 @@ function tables(patches) {
     size.push((n & 127) | 128);
   }
   return Buffer.concat([Buffer.from([0, ...size]), body]);
+}
+
+/** The module with the limits above. */
+function optimized() {
+  const module = binaryen.readBinary(binary);
+  module.setFeatures(FEATURES.reduce((all, f) => all | binaryen.Features[f], 0));
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(0);
+  binaryen.setAlwaysInlineMaxSize(INLINE.always);
+  binaryen.setFlexibleInlineMaxSize(INLINE.flexible);
+  binaryen.setOneCallerInlineMaxSize(INLINE.oneCaller);
+  module.optimize();
+  return module;
+}
+
+/** A second one, in which the hot loop has taken in all that it calls. */
+function inlined() {
+  const module = optimized();
+  const functions = new Map();
+  for (let i = 0; i < module.getNumFunctions(); i++) {
+    const f = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
+    functions.set(f.name, f);
+  }
+  const called = (name) =>
+    [...binaryen.emitText(functions.get(name).body).matchAll(/\(call \$("[^"]*"|[^\s()]+)/g)].map(
+      (m) =>
+        m[1]
+          .replaceAll('"', "")
+          .replace(/\\([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))),
+    );
+  const hot = new Set();
+  const add = (name) => {
+    if (hot.has(name)) return;
+    hot.add(name);
+    called(name).forEach(add);
+  };
+  called(HOT).forEach(add);
+  for (const name of functions.keys()) {
+    if (hot.has(name)) continue;
+    binaryen.setPassArgument("no-inline", name);
+    module.runPasses(["no-inline"]);
+  }
+  binaryen.setAlwaysInlineMaxSize(10000);
+  module.runPasses(["inlining-optimizing"]);
+  return module;
+}
+
+/** Replaces the hot loop by that of another module, where it calls nothing. */
+function takeHotFrom(other) {
+  const { params, results, vars, body } = binaryen.getFunctionInfo(other.getFunction(HOT));
+  module.removeFunction(HOT);
+  module.addFunction(HOT, params, results, vars, module.copyExpression(body));
+  if (!module.validate()) throw new Error("asc: the hot loop does not fit");
 }

@@ -35,6 +35,7 @@ import {
   Width,
 } from "../../assembly/abi.ts";
 import { kindTable } from "./kinds.ts";
+import { packNear, type PackedNear } from "./near.ts";
 import { X86, type Form } from "./x86.ts";
 
 /** One micro-op of the dispatch: the call that executes it, and whether it ends a block. */
@@ -50,9 +51,11 @@ export interface Patch {
 }
 
 export interface PackedIsa {
-  /** In the order of their numbers: common ones, rare ones, rare ones that end a block, then SIMD. */
+  /** In the order of their numbers: common steps, rare steps, those that end a block, then SIMD. */
   readonly uops: readonly UopCall[];
-  /** How many of the uops are common, up to the last rare step, and up to the last rare ender. */
+  /** The near forms of some of them. */
+  readonly near: PackedNear;
+  /** How many of the uops are common steps, up to the last rare step, and up to the last one that ends a block. */
   readonly nrCommon: number;
   readonly nrSteps: number;
   readonly nrEnds: number;
@@ -357,14 +360,15 @@ function startsWith(
   return calls.every((c, i) => list[at + i]?.call === c && list[at + i]?.ends === ends);
 }
 
-// Operations whose micro-ops are kept out of the interpreter's main switch: binaryen turns a switch into a jump table
-// only up to 1024 cases, and a chain of comparisons costs hundreds of nanoseconds.
+// The steps are dealt out to two switches: binaryen turns a switch into a jump table only up to 1024 cases, and a chain of
+// comparisons costs hundreds of nanoseconds.
 const RARE =
   /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|lzcnt|popcount|crc32|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|popSelector|lookAt|verify|smsw|lmsw|loadFar|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|rdpmc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp|retFar|callFar|jmpFar|readBase|writeBase|rdpid|serialize|insOuts|fence)/;
 
 function rank(call: string, ends: boolean, simd: boolean): number {
   if (simd) return 3;
-  return RARE.test(call) ? (ends ? 2 : 1) : 0;
+  if (ends) return 2;
+  return RARE.test(call) ? 1 : 0;
 }
 
 /** Packs the table. Deterministic, so that the build's dispatch and the host's tables agree. */
@@ -451,8 +455,10 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
   groups.forEach((g, i) => groupBytes.set(new Uint8Array(g.buffer), i * GROUP_BYTES));
   const smallBytes = new Uint8Array(small.length * SMALL_GROUP_BYTES);
   small.forEach((g, i) => smallBytes.set(new Uint8Array(g.buffer), i * SMALL_GROUP_BYTES));
+  const near = packNear(uops);
   return {
     uops,
+    near,
     nrCommon: nr[0] ?? 0,
     nrSteps: Math.max(...nr.slice(0, 2)),
     nrEnds: Math.max(...nr.slice(0, 3)),
@@ -463,6 +469,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
       { at: SMALL_GROUPS, bytes: smallBytes },
       { at: ROWS, bytes: rows },
       kindTable(uops.map((u) => u.call)),
+      ...near.patches,
     ],
   };
 }

@@ -1,0 +1,238 @@
+// The near forms of micro-ops: which of the table's micro-ops the interpreter's hot loop has, and which two in a row it
+// does at once. A near form is the same statement over operands that are at hand (assembly/near.ts); whatever it finds
+// not to be at hand it leaves to the row's own micro-op, so a form that is not listed here is slower and nothing else.
+import {
+  FIRST_NEAR_UOP,
+  FIRST_ROW_UOP,
+  MAX_PAIR_LINES,
+  MAX_UOPS,
+  MISS,
+  NEAR_FACTOR,
+  NEAR_OF,
+  NEAR_OPPOSITE,
+  NEAR_SENSE,
+  PAIRS,
+  PAIR_COLUMNS,
+  PAIR_FIRST,
+  PAIR_SECOND,
+  ROW_OF,
+  UOP_MISS,
+} from "../../assembly/abi.ts";
+import type { Patch, UopCall } from "./pack.ts";
+
+/** One near form: its call, and whether it answers where the next block stands instead of whether it was done. */
+export interface NearUop {
+  readonly call: string;
+  readonly ends: boolean;
+}
+
+export interface PackedNear {
+  /** In the order of their numbers, from FIRST_NEAR_UOP on. */
+  readonly uops: readonly NearUop[];
+  readonly patches: readonly Patch[];
+}
+
+/**
+ * Steps in which only the classes of memory operands change. The loop must stay below the 8192 values up to which V8
+ * gives a function its better register allocation, so this is what compilers emit most and no more.
+ */
+const STEPS: readonly RegExp[] = [
+  /^mov<RegA, (RegB|Constant|MemX?), i(32|64)>/,
+  /^mov<(Mem, (RegB|Constant)|MemX, RegB), i(8|16|32|64)>/,
+  /^movzx<RegA, (RegB|MemX?), i32, i(8|16)>/,
+  /^movsx<RegA, (RegB|MemX?), (i64, i32|i32, i8)>/,
+  /^lea<.*, i(32|64)>/,
+  /^extendAcc<i64>/,
+  /^alu<(Add|Sub|And|Or|Xor), RegA, (RegB|Constant), i(32|64)>/,
+  /^alu<(Add|Sub|And|Or|Xor), RegA, Mem, i(32|64)>/,
+  /^alu<(Add|Xor), RegA, MemX, i(32|64)>/,
+  /^alu<(Add|Sub|Or), Mem, (RegB|Constant), i(32|64)>/,
+  /^alu<(Cmp|Test), RegA, (RegB|Constant), i(32|64)>/,
+  /^unary<(Neg|Not), RegA, i(32|64)>/,
+  /^shift<(Shl|Shr|Sar), RegA, Constant, i(32|64)>/,
+  /^imul<RegA, RegB, i(32|64)>/,
+  /^imulBy<RegA, RegB, i(32|64)>/,
+  /^nop\b/,
+];
+
+/** What the near statements of memory forms are called. */
+const STATEMENTS: readonly (readonly [RegExp, string])[] = [
+  [/^alu<(.*)>/, "nearAlu<$1>"],
+  [/^mov<(.*)>/, "nearMov<$1>"],
+  [/^movzx<RegA, (\w+), (\w+), i(\d+)>/, "nearMovx<$1, $2, u$3>"],
+  [/^movsx<RegA, (.*)>/, "nearMovx<$1>"],
+  [/^lea<RegA, (.*)>/, "nearLea<$1>"],
+];
+
+/** Micro-ops with a near statement of their own. */
+const OWN: Readonly<Record<string, string>> = {
+  "push<RegA, i64>(up)": "nearPush<NearA>",
+  "push<Constant, i64>(up)": "nearPush<NearConstant>",
+  "pop<RegA, i64>(up)": "nearPop",
+  "leave<i64>(up)": "nearLeave",
+  "jmp(up)": "nearJmp",
+  "call(up)": "nearCall",
+  "ret(up)": "nearRet",
+  "callIndirect<RegA, i64>(up)": "nearCallIndirect<NearA>",
+  "callIndirect<Mem, i64>(up)": "nearCallIndirect<Near>",
+  "callIndirect<MemX, i64>(up)": "nearCallIndirect<NearX>",
+  "jmpIndirect<RegA, i64>(up)": "nearJmpIndirect<NearA>",
+  "jmpIndirect<MemX, i64>(up)": "nearJmpIndirect<NearX>",
+};
+
+/** The conditions that near forms test, and their opposites. */
+const OPPOSITES: Readonly<Record<string, string>> = {
+  Ne: "E",
+  Ae: "B",
+  A: "Be",
+  Ns: "S",
+  Ge: "L",
+  G: "Le",
+};
+const TESTED = new Set(Object.values(OPPOSITES));
+const FROM_RESULT = new Set(["E", "S"]);
+
+interface Choice {
+  readonly call: string;
+  /** For a form with a condition: whether the micro-op asks for the opposite. */
+  readonly opposite?: boolean;
+}
+
+function nearOf(call: string): Choice | undefined {
+  const own = OWN[call];
+  if (own !== undefined) return { call: `${own}(up, r, w)` };
+  const [, op, condition] = /^(jcc|cmov|setcc)<Cond(\w+)/.exec(call) ?? [];
+  if (op !== undefined && condition !== undefined) {
+    const tested = OPPOSITES[condition] ?? condition;
+    if (!TESTED.has(tested)) return undefined;
+    const opposite = tested !== condition;
+    if (op === "jcc") {
+      const form = FROM_RESULT.has(tested) ? "nearJccResult" : "nearJcc";
+      return { call: `${form}<Cond${tested}>(up, r, w)`, opposite };
+    }
+    if (op === "setcc" && call.includes("RegA")) {
+      return { call: `nearSetcc<Cond${tested}>(up, r, w)`, opposite };
+    }
+    const width = /RegB, i(32|64)/.exec(call)?.[1];
+    if (width === undefined) return undefined;
+    return { call: `nearCmov<Cond${tested}, u${width}>(up, r, w)`, opposite };
+  }
+  if (!STEPS.some((r) => r.test(call))) return undefined;
+  return { call: call.includes("Mem") ? near(call) : call };
+}
+
+const CLASSES: Readonly<Record<string, string>> = {
+  RegA: "NearA",
+  RegB: "NearB",
+  Constant: "NearConstant",
+  Mem: "Near",
+  MemX: "NearX",
+};
+
+/** A call over near operands. */
+function near(call: string): string {
+  const [pattern, text] = STATEMENTS.find(([r]) => r.test(call)) ?? [];
+  if (pattern === undefined || text === undefined) {
+    throw new Error(`isa: "${call}" has no near statement`);
+  }
+  const [, head = ""] = /^(.*)\(up\)$/.exec(call) ?? [];
+  return `${overNear(head.replace(pattern, text))}(up, r, w)`;
+}
+
+function overNear(text: string): string {
+  return text.replace(/\b(RegA|RegB|Constant|MemX?)\b/g, (c) => CLASSES[c] ?? c);
+}
+
+/** Comparisons that are done together with a conditional jump behind them, by the conditions that follow them. */
+const COMPARE = /^alu<(Cmp|Test), (.*), (i\d+)>\(up\)$/;
+const COMPARISONS: readonly (readonly [RegExp, readonly string[]])[] = [
+  [/^alu<Cmp, RegA, (RegB|Constant), i(32|64)>/, ["E", "B", "Be", "L", "Le"]],
+  [/^alu<Cmp, RegA, (RegB|Constant), i8>/, ["E", "B", "Be"]],
+  [/^alu<Cmp, (RegA, Mem|Mem, RegB), i(32|64)>/, ["E", "B", "Be", "L", "Le"]],
+  [/^alu<Cmp, Mem, Constant, i(32|64)>/, ["E", "Be", "Le"]],
+  [/^alu<Cmp, (RegA, MemX|MemX, RegB), i64>/, ["L", "Le"]],
+  [/^alu<Cmp, MemX?, Constant, i8>/, ["E"]],
+  [/^alu<Test, RegA, RegB, i(32|64)>/, ["E", "S", "Le"]],
+  [/^alu<Test, RegA, RegB, i8>/, ["E", "S"]],
+  [/^alu<Test, RegA, Constant, i(8|32)>/, ["E"]],
+  [/^alu<Test, Mem, Constant, i(8|32)>/, ["E"]],
+];
+
+/** The near form of two micro-ops in a row. */
+function pairOf(first: string, second: string): string | undefined {
+  const [, op, operands, width] = COMPARE.exec(first) ?? [];
+  const [, condition] = /^jcc<Cond(\w+)>/.exec(second) ?? [];
+  if (op === undefined || condition === undefined) return undefined;
+  const tested = OPPOSITES[condition] ?? condition;
+  if (!COMPARISONS.some(([r, list]) => r.test(first) && list.includes(tested))) return undefined;
+  return overNear(`compareJump<${op}Then, Cond${tested}, ${operands}, ${width}>(up, r, w)`);
+}
+
+function factor(call: string): number {
+  return call.includes("NearX") ? NEAR_FACTOR : 0;
+}
+
+/** Chooses the near forms of the table's micro-ops, which are given in the order of their numbers. */
+export function packNear(rows: readonly UopCall[]): PackedNear {
+  if (FIRST_ROW_UOP + rows.length > MAX_UOPS) throw new Error(`isa: more than ${MAX_UOPS} uops`);
+  const uops: NearUop[] = [];
+  const numbers = new Map<string, number>();
+  const nearTable = new Uint16Array(MAX_UOPS);
+  const rowTable = new Uint16Array(2 * FIRST_ROW_UOP);
+  const number = (call: string, ends: boolean): number => {
+    const known = numbers.get(call);
+    if (known !== undefined) return known;
+    const n = FIRST_NEAR_UOP + uops.length;
+    if (n >= FIRST_ROW_UOP) throw new Error(`isa: more than ${FIRST_ROW_UOP} near forms`);
+    uops.push({ call, ends });
+    numbers.set(call, n);
+    return n;
+  };
+  rows.forEach(({ call, ends }, i) => {
+    const c = nearOf(call);
+    const row = FIRST_ROW_UOP + i;
+    if (c === undefined) return;
+    const sense = c.opposite === undefined ? 0 : NEAR_SENSE | (c.opposite ? NEAR_OPPOSITE : 0);
+    const n = number(c.call, ends);
+    nearTable[row] = n | sense | factor(c.call);
+    if (c.opposite === true) rowTable[FIRST_ROW_UOP + n] = row;
+    else rowTable[n] = row | sense;
+  });
+  const lines = new Uint8Array(MAX_UOPS);
+  const columns = new Uint8Array(MAX_UOPS);
+  const pairs = new Uint16Array((MAX_PAIR_LINES + 1) * PAIR_COLUMNS);
+  const seconds = rows.flatMap(({ call }, i) => (call.startsWith("jcc<") ? [i] : []));
+  if (seconds.length >= PAIR_COLUMNS) throw new Error("isa: too many second halves of pairs");
+  seconds.forEach((i, k) => (columns[FIRST_ROW_UOP + i] = k + 1));
+  const known = new Map<string, number>();
+  rows.forEach(({ call }, i) => {
+    if (!COMPARE.test(call)) return;
+    let line = known.get(call);
+    if (line === undefined) {
+      line = known.size + 1;
+      if (line > MAX_PAIR_LINES) throw new Error("isa: too many first halves of pairs");
+      known.set(call, line);
+      for (const [k, j] of seconds.entries()) {
+        const c = pairOf(call, rows[j]?.call ?? "");
+        if (c !== undefined) {
+          const n = number(c, true);
+          pairs[line * PAIR_COLUMNS + k + 1] = n | factor(c);
+          rowTable[n] = FIRST_ROW_UOP + i;
+        }
+      }
+    }
+    lines[FIRST_ROW_UOP + i] = line;
+  });
+  const bytes = (t: Uint16Array): Uint8Array => new Uint8Array(t.buffer);
+  return {
+    uops,
+    patches: [
+      { at: NEAR_OF, bytes: bytes(nearTable) },
+      { at: ROW_OF, bytes: bytes(rowTable) },
+      { at: PAIR_FIRST, bytes: lines },
+      { at: PAIR_SECOND, bytes: columns },
+      { at: PAIRS, bytes: bytes(pairs) },
+      { at: MISS, bytes: Uint8Array.of(UOP_MISS, 0) },
+    ],
+  };
+}

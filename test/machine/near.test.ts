@@ -1,0 +1,141 @@
+// The near forms of the hot loop are second statements of what the table's micro-ops do: here a machine without them
+// runs the same code, and both must agree after every cut. The code is random: a loop over all common shapes, with
+// operands that cross pages, lie beside code and are not mapped, and jumps into the middle of fused pairs.
+import { expect, test } from "vitest";
+import { MAX_UOPS, NEAR_OF, PAIR_FIRST } from "../../assembly/abi.ts";
+import { Bare, BOOT_TOP } from "./bare.ts";
+import { Random } from "./native/random.ts";
+
+const R64 = ["rax", "rcx", "rdx", "rbx", "rsi", "r8", "r9", "r10", "r11", "r12"];
+const R32 = ["eax", "ecx", "edx", "ebx", "esi", "r8d", "r9d", "r10d", "r11d", "r12d"];
+const R16 = ["ax", "cx", "dx", "bx", "si", "r8w", "r9w", "r10w", "r11w", "r12w"];
+const R8 = ["al", "cl", "dl", "bl", "sil", "r8b", "r9b", "r10b", "r11b", "r12b"];
+const CONDITIONS = ["e", "ne", "b", "ae", "be", "a", "l", "ge", "le", "g", "s", "ns", "o", "p"];
+const BINARY = ["add", "sub", "and", "or", "xor", "cmp", "mov", "test"];
+const SUFFIX = { q: R64, l: R32, w: R16, b: R8 } as const;
+
+/** One random instruction; rdi points into the data, r14 is an index of at most 15, r15 counts. */
+function instruction(r: Random, label: number): string {
+  const suffix = r.pick(["q", "q", "l", "l", "b", "w"] as const);
+  const regs = SUFFIX[suffix];
+  const a = r.pick(regs);
+  const b = r.pick(regs);
+  const base = r.below(12) === 0 ? "%rsp" : "%rdi";
+  const disp = r.pick([0, 8, -8, 3, 0xff8, 0xffc, 0x1000, 64]);
+  const m = r.below(2) ? `${disp}(${base})` : `${disp}(%rdi,%r14,${r.pick([1, 2, 4, 8])})`;
+  const imm = r.pick([0, 1, -1, 5, 0x7f, -128]);
+  const wide = suffix === "q" || suffix === "l" ? suffix : "q";
+  const d = r.pick(SUFFIX[wide]);
+  const cc = r.pick(CONDITIONS);
+  switch (r.below(19)) {
+    case 0:
+    case 1:
+      return `${r.pick(BINARY)} %${a}, %${b}`;
+    case 2:
+      return `${r.pick(BINARY.slice(0, 7))} ${m}, %${b}`;
+    case 3:
+      return `${r.pick(BINARY)} %${a}, ${m}`;
+    case 4:
+      return `${r.pick(BINARY)} $${imm}, %${b}`;
+    case 5:
+      return `${r.pick(BINARY)}${suffix} $${imm}, ${m}`;
+    case 6:
+      return `lea${wide} ${m}, %${d}`;
+    case 7:
+      return `movzb${wide} ${r.below(2) ? m : `%${r.pick(R8)}`}, %${d}`;
+    case 8:
+      return `${r.pick(["movsb", "movzw", "movsw"])}${wide} ${m}, %${d}`;
+    case 9:
+      return `cmov${cc} %${r.pick(SUFFIX[wide])}, %${d}`;
+    case 10:
+      return `set${cc} %${r.pick(R8)}`;
+    case 11:
+      return `${r.pick(["shl", "shr", "sar"])} $${r.below(wide === "q" ? 64 : 32)}, %${d}`;
+    case 12:
+      return `${r.pick(["inc", "dec", "neg", "not"])} %${d}`;
+    case 13:
+      return `imul %${r.pick(SUFFIX[wide])}, %${d}`;
+    case 14:
+      return `push %${r.pick(R64)}\n\tpop %${r.pick(R64)}`;
+    case 15:
+      return r.pick([`call f`, `lea f(%rip), %rax\n\tcall *%rax`, `cltq`, `push $3\n\tpop %rax`]);
+    default:
+      // A comparison and a jump, which may be entered in the middle.
+      return [
+        r.below(4) ? "" : `jmp ${label}1f\n`,
+        `\t${r.pick(["cmp", "test"])}${suffix} `,
+        r.pick([`%${a}, %${b}`, `$${imm}, %${b}`, `%${a}, ${m}`, `$${imm}, ${m}`]),
+        `\n${label}1:\tj${cc} ${label}2f\n\tadd $3, %rax\n${label}2:`,
+      ].join("");
+  }
+}
+
+function guest(seed: number): string {
+  const r = new Random(seed);
+  const body = Array.from({ length: 120 }, (_, i) => `\t${instruction(r, i)}\n`).join("");
+  return `
+start:	lea data(%rip), %rbp
+	mov $14, %r15d
+again:	lea (%rbp), %rdi
+	mov %r15d, %r14d
+	and $15, %r14d
+	test $8, %r14b
+	jz 1f
+	sub $0x18, %rdi			/* across a page, and over the code in front of it */
+1:
+${body}
+	dec %r15d
+	jnz again
+	vmcall
+f:	push %rbp
+	mov %rsp, %rbp
+	sub $0x20, %rsp
+	mov %rax, -8(%rbp)
+	add $1, %rcx
+	leave
+	ret
+	.balign 4096
+	.fill 0xff0, 1, 0x90
+	nop				/* code and data on one page */
+data:	.fill 0x3000, 1, 0x35
+`;
+}
+
+async function boot(seed: number, near: boolean): Promise<Bare> {
+  const b = await Bare.make(guest(seed));
+  if (!near) {
+    const bytes = b.machine.core.bytes();
+    bytes.fill(0, NEAR_OF, NEAR_OF + 2 * MAX_UOPS);
+    bytes.fill(0, PAIR_FIRST, PAIR_FIRST + MAX_UOPS);
+  }
+  const r = new Random(seed);
+  for (const reg of ["rax", "rcx", "rdx", "rbx", "rsi", "r8", "r9", "r10", "r11", "r12"] as const) {
+    b.machine.setReg(0, reg, BigInt(r.below(0x7fffffff)) * 0x1_0000_0003n);
+  }
+  b.machine.setReg(0, "rsp", BOOT_TOP - 0x100n);
+  return b;
+}
+
+test("a machine without near forms is in the same state after every cut", async () => {
+  let vmcalls = 0;
+  for (let seed = 1; seed <= 20; seed++) {
+    const near = await boot(seed, true);
+    const general = await boot(seed, false);
+    const r = new Random(seed);
+    for (let i = 0; i < 600; i++) {
+      const n = r.pick([1, 2, 3, 7, 30]);
+      const a = near.run(n);
+      const b = general.run(n);
+      expect(a, `seed ${seed}`).toEqual(b);
+      expect(near.machine.reg(0, "rip"), `seed ${seed}`).toBe(general.machine.reg(0, "rip"));
+      if (i % 100 === 0 || a.exit !== "none") {
+        expect(near.machine.stateHash(), `seed ${seed}`).toBe(general.machine.stateHash());
+      }
+      if (a.exit !== "none") {
+        vmcalls++;
+        break;
+      }
+    }
+  }
+  expect(vmcalls).toBeGreaterThan(12);
+});
