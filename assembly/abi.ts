@@ -156,6 +156,7 @@ export const ADVERSARY_SIZE = 0x2000;
 export const ADV_COUNT = 0; // u32: stores in the buffer
 export const ADV_RANDOM = 8; // u64
 export const ADV_STORES = 0x20; // stores, STORE_SIZE each: pa u64, bytes u32, content
+export const ADV_PAGES = 0xa00; // translations, 16 bytes each
 export const STORE_SIZE = 32;
 export const MAX_STORES = 32;
 export const ADV_TAGS = 0x800; // u64: physical address of each line that was fetched
@@ -166,7 +167,7 @@ export const LOG = 0x180000; // probe records, LOG_SIZE each
 export const LOG_SIZE = 40;
 export const LOG_ENTRIES = 0x3000;
 export const MAX_TRACKED = 0x80000;
-export const PAGE_CODE = 0x200000; // u8 per page: decoded code lies here
+export const PAGE_CODE = 0x200000; // u8 per page: PAGE_CODED, PAGE_TABLE; writes to it come to mmu.ts unless 0
 export const PAGE_CLEAN = 0x280000; // u8 per page: not written since the base snapshot
 export const PAGE_BLOCKS = 0x300000; // u32 per page: list of its blocks
 export const CODE_LINES = 0x500000; // u64 per page: a bit per 64 bytes that a block was decoded from
@@ -223,6 +224,9 @@ export const MISC_REP = 8;
 export const MISC_REPNE = 16;
 export const MISC_LOCK = 32;
 export const MISC_MEM = 64;
+
+export const PAGE_CODED = 1; // decoded code lies here
+export const PAGE_TABLE = 2; // a page walk has read it
 
 // A block is a header of 32 bytes and its records.
 export const BLOCK_HEADER = 32;
@@ -322,6 +326,7 @@ export const CAREFUL_DATA = 2; // one on data is
 export const CAREFUL_IO = 4; // one on ports is
 export const CAREFUL_STALE = 8; // executes what it has fetched until it serializes
 export const CAREFUL_STORES = 16; // has a store buffer
+export const CAREFUL_TLB = 64; // keeps translations until something invalidates them
 export const CAREFUL_SPLIT = 32; // the store of an unlocked read-modify-write waits
 // What an instruction was, where that decides about traps behind it.
 export const LAST_SOFTWARE = 1; // a software interrupt that was delivered: no single step follows

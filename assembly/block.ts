@@ -22,11 +22,12 @@ import {
   NR_VCPUS,
   PAGE_BLOCKS,
   PAGE_CODE,
+  PAGE_CODED,
   UOP_SIZE,
   U_OP,
 } from "./abi";
 import { UOP_MOVED, UOP_STALE } from "./ids";
-import { flushJumps, flushWriteTlb } from "./mmu";
+import { flushTlb, flushWriteTlb } from "./mmu";
 
 /** Bits 62 and 63 of a key: decoded for user mode, one instruction only. */
 const KEY_PA: u64 = 0x3fffffffffffffff;
@@ -51,7 +52,7 @@ export function flushCode(): void {
   memory.fill(CODE_LINES, 0, MAX_TRACKED << 3);
   store<u32>(ARENA_NEXT, ARENA);
   store<u32>(CODE_EPOCH, load<u32>(CODE_EPOCH) + 1);
-  for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) flushJumps(v);
+  for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) flushTlb(v);
 }
 
 /** Room for one block. */
@@ -84,8 +85,9 @@ export function enterBlock(b: usize, key: u64, bytes: u32, count: u32, records: 
   store<u32>(b, load<u32>(PAGE_BLOCKS + (page << 2)), B_PAGE_NEXT);
   store<u32>(PAGE_BLOCKS + (page << 2), b);
   store<u32>(ARENA_NEXT, b + BLOCK_HEADER + records * UOP_SIZE);
-  if (!load<u8>(PAGE_CODE + page)) {
-    store<u8>(PAGE_CODE + page, 1);
+  const flags = load<u8>(PAGE_CODE + page);
+  if (!(flags & PAGE_CODED)) {
+    store<u8>(PAGE_CODE + page, flags | (<u8>PAGE_CODED));
     for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) flushWriteTlb(v);
   }
   markLines(pa, bytes);
@@ -131,5 +133,7 @@ export function codeWritten(pa: u64, n: u32): void {
   for (b = load<u32>(PAGE_BLOCKS + (page << 2)); b; b = load<u32>(b, B_PAGE_NEXT)) {
     markLines(load<u64>(b, B_PA) & KEY_PA, load<u16>(b, B_BYTES));
   }
-  if (!load<u64>(at)) store<u8>(PAGE_CODE + page, 0);
+  if (!load<u64>(at)) {
+    store<u8>(PAGE_CODE + page, load<u8>(PAGE_CODE + page) & ~(<u8>PAGE_CODED));
+  }
 }

@@ -5,6 +5,8 @@ import {
   ARENA,
   ARENA_NEXT,
   BLOCK_HEADER,
+  CAREFUL,
+  CAREFUL_TLB,
   CPU,
   CR0,
   CR3,
@@ -32,6 +34,7 @@ import {
   U_OP,
   VCPU_SIZE,
 } from "./abi";
+import { dropPages } from "./adversary-tlb";
 import { apicOf, NEVER, resetApic } from "./apic";
 import { flushCode } from "./block";
 import { PAST_LIMIT, decode, servedBy } from "./decode";
@@ -120,6 +123,7 @@ export function reset(n: u32): void {
 
 /** After the host changed privilege, control registers or page tables. */
 export function refresh(): void {
+  if (load<u32>(CAREFUL) & CAREFUL_TLB) dropPages(true);
   selectTlb();
   flushTlb(load<u32>(CURRENT));
 }

@@ -12,6 +12,7 @@ import {
   CAREFUL_SPLIT,
   CAREFUL_STALE,
   CAREFUL_STORES,
+  CAREFUL_TLB,
   CPL,
   CR0,
   CR2,
@@ -30,6 +31,8 @@ import {
   ONE,
   PAGE_CLEAN,
   PAGE_CODE,
+  PAGE_CODED,
+  PAGE_TABLE,
   RAM,
   RAM_SIZE,
   SHADOW_ALONE,
@@ -44,6 +47,17 @@ import { codeWritten } from "./block";
 import { noteAccess } from "./debug";
 import { deviceIn, deviceOut, readsWhatItWrites } from "./device";
 import { soil, touch } from "./pages";
+import { tableRead, tableWritten } from "./tables";
+import {
+  dropPage,
+  keep,
+  kept,
+  KEPT_DIRTY,
+  KEPT_GLOBAL,
+  KEPT_NX,
+  KEPT_USER,
+  KEPT_WRITE,
+} from "./adversary-tlb";
 import { cpl, fault, pageFault } from "./state";
 
 export const READ: i32 = 0;
@@ -66,11 +80,13 @@ const PTE_US: u64 = 4;
 const PTE_A: u64 = 0x20;
 const PTE_D: u64 = 0x40;
 const PTE_PS: u64 = 0x80;
+const PTE_G: u64 = 0x100;
 const PTE_NX: u64 = 0x8000000000000000;
 const PTE_PA: u64 = 0x000ffffffffff000;
 const PA_RESERVED: u64 = 0x000fff0000000000; // MAXPHYADDR is 40
 const CR0_WP: u64 = 0x10000;
 const CR0_PG: u64 = 0x80000000;
+const CR4_PGE: u64 = 0x80;
 const CR4_SMEP: u64 = 0x100000;
 const CR4_SMAP: u64 = 0x200000;
 const EFER_NXE: u64 = 0x800;
@@ -132,7 +148,7 @@ function setPte(pa: u64, old: u64, bits: u64): void {
   if ((old & bits) == bits || pa + 8 > load<u64>(RAM_SIZE)) return;
   if (buffered()) drain();
   touch(RAM + <usize>pa);
-  if (load<u8>(PAGE_CODE + <usize>(pa >> 12))) codeWritten(pa, 8);
+  if (load<u8>(PAGE_CODE + <usize>(pa >> 12)) & PAGE_CODED) codeWritten(pa, 8);
   store<u64>(RAM + <usize>pa, old | bits);
 }
 
@@ -150,6 +166,10 @@ export function walk(va: u64, access: i32): u64 {
     fault(Vector.GP, NONCANONICAL);
     return NOWHERE;
   }
+  if (load<u32>(CAREFUL) & CAREFUL_TLB) {
+    const pa = remembered(va, access);
+    if (pa != NOWHERE) return pa;
+  }
   let at = load<u64>(CR3) & PTE_PA;
   let rights: u64 = PTE_RW | PTE_US;
   let nx: u64 = 0;
@@ -159,6 +179,7 @@ export function walk(va: u64, access: i32): u64 {
   const rsvd = PA_RESERVED | (load<u64>(EFER) & EFER_NXE ? 0 : PTE_NX);
   for (;;) {
     slot = at + (((va >> shift) & 511) << 3);
+    tableRead(at);
     e = physRead(slot);
     if (!(e & PTE_P)) {
       pageFault(va, code);
@@ -181,25 +202,48 @@ export function walk(va: u64, access: i32): u64 {
     at = e & PTE_PA;
     shift -= 9;
   }
-  const userPage = (rights & PTE_US) != 0;
-  let ok = true;
-  if (user) {
-    ok = userPage && (!write || (rights & PTE_RW) != 0) && !(access & FETCH && nx);
-  } else {
-    if (write && !(rights & PTE_RW) && load<u64>(CR0) & CR0_WP) ok = false;
-    if (access & FETCH) {
-      if (nx || (userPage && load<u64>(CR4) & CR4_SMEP)) ok = false;
-    } else if (userPage && load<u64>(CR4) & CR4_SMAP) {
-      if (access & IMPLICIT || !(load<u64>(EFL) & (<u64>AC))) ok = false;
-    }
-  }
-  if (!ok) {
+  if (!allowed(access, (rights & PTE_US) != 0, (rights & PTE_RW) != 0, nx != 0)) {
     pageFault(va, code | 1);
     return NOWHERE;
   }
   setPte(slot, e, write ? PTE_A | PTE_D : PTE_A);
   const mask = ((<u64>1) << shift) - 1;
-  return (e & PTE_PA & ~mask) | (va & mask);
+  const pa = (e & PTE_PA & ~mask) | (va & mask);
+  if (load<u32>(CAREFUL) & CAREFUL_TLB) {
+    const global = (e & PTE_G) != 0 && (load<u64>(CR4) & CR4_PGE) != 0;
+    const flags =
+      (rights & PTE_US ? KEPT_USER : 0) |
+      (rights & PTE_RW ? KEPT_WRITE : 0) |
+      (nx ? KEPT_NX : 0) |
+      (global ? KEPT_GLOBAL : 0) |
+      (write || e & PTE_D ? KEPT_DIRTY : 0);
+    keep(va, pa, shift, flags);
+  }
+  return pa;
+}
+
+/** Whether a page of these rights may be accessed so. */
+function allowed(access: i32, userPage: bool, writable: bool, nx: bool): bool {
+  const write = (access & WRITE) != 0;
+  const fetch = (access & FETCH) != 0;
+  if (access & USER) return userPage && (!write || writable) && !(fetch && nx);
+  if (write && !writable && load<u64>(CR0) & CR0_WP) return false;
+  if (fetch) return !nx && !(userPage && load<u64>(CR4) & CR4_SMEP);
+  if (!userPage || !(load<u64>(CR4) & CR4_SMAP)) return true;
+  return !(access & IMPLICIT) && (load<u64>(EFL) & (<u64>AC)) != 0;
+}
+
+/** The physical address by a translation that is kept and allows the access; NOWHERE when a walk has to decide. */
+function remembered(va: u64, access: i32): u64 {
+  const k = kept(va);
+  if (!k) return NOWHERE;
+  const user = (k & KEPT_USER) != 0;
+  const dirty = !(access & WRITE) || (k & KEPT_DIRTY) != 0;
+  if (dirty && allowed(access, user, (k & KEPT_WRITE) != 0, (k & KEPT_NX) != 0)) {
+    return (k & PTE_PA) | (va & 4095);
+  }
+  dropPage(va);
+  return NOWHERE;
 }
 
 function mode(w: i32): i32 {
@@ -218,7 +262,9 @@ function fill(tlb: usize, va: u64, pa: u64): void {
 function beforeWrite(pa: u64, n: u32): void {
   const page = <usize>(pa >> 12);
   if (load<u8>(PAGE_CLEAN + page)) soil(<u32>page);
-  if (load<u8>(PAGE_CODE + page)) codeWritten(pa, n);
+  const flags = load<u8>(PAGE_CODE + page);
+  if (flags & PAGE_TABLE) tableWritten(pa, n);
+  if (flags & PAGE_CODED) codeWritten(pa, n);
 }
 
 function bounceIn(n: u32, n1: u32, pa: u64, pa2: u64, w: i32): void {

@@ -2,6 +2,8 @@
 // may come end their block (they answer 0 with RIP set). SDM Vol. 2 and Vol. 4, "Model-Specific Registers".
 
 import {
+  CAREFUL,
+  CAREFUL_TLB,
   AC,
   ARITH,
   CPL,
@@ -39,6 +41,7 @@ import {
   U_IMM,
   Vector,
 } from "./abi";
+import { dropPage, dropPages } from "./adversary-tlb";
 import { apicOf } from "./apic";
 import { debugChanged } from "./debug";
 import { unsupported } from "./far";
@@ -215,7 +218,10 @@ export function movToCr<S extends Operand, T>(up: usize): usize {
     if (v & ~(<u64>15)) return usize(fault(Vector.GP, 0));
     store<u32>(apicOf(load<u32>(CURRENT)), (<u32>v) << 4, P_TPR);
   } else return usize(fault(Vector.UD, 0));
-  if (n != 2 && n != 8) flushTlb(load<i32>(CURRENT));
+  if (n != 2 && n != 8) {
+    if (load<u32>(CAREFUL) & CAREFUL_TLB) dropPages(n != 3);
+    flushTlb(load<i32>(CURRENT));
+  }
   if (n != 8) store<u32>(LAST, load<u32>(LAST) | LAST_SERIALIZED);
   return next(up);
 }
@@ -242,6 +248,7 @@ export function clflush<D extends Memory>(up: usize): bool {
 }
 
 export function invlpg<D extends Memory>(up: usize): usize {
+  if (load<u32>(CAREFUL) & CAREFUL_TLB) dropPage(the<D>().va(up));
   flushTlb(load<i32>(CURRENT));
   return next(up);
 }

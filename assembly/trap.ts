@@ -6,6 +6,7 @@ import {
   CAREFUL,
   CAREFUL_SPLIT,
   CAREFUL_STORES,
+  CAREFUL_TLB,
   CPL,
   CR2,
   DR0,
@@ -37,6 +38,7 @@ import {
   Vector,
 } from "./abi";
 import { drain } from "./adversary";
+import { dropPage } from "./adversary-tlb";
 import { descriptor, isCode64, markAccessed } from "./descriptor";
 import { rflags } from "./flags";
 import { canonical, selectTlb, stackFaultWith, systemRead, systemSlot, systemWrite } from "./mmu";
@@ -149,7 +151,10 @@ export function deliver(vector: i32, code: i32, rip: u64, from: i32): void {
   let c = code & 0xffff;
   let source = from;
   for (;;) {
-    if (v == Vector.PF && source == FAULTED) store<u64>(CR2, load<u64>(FAULT_VA));
+    if (v == Vector.PF && source == FAULTED) {
+      store<u64>(CR2, load<u64>(FAULT_VA));
+      if (load<u32>(CAREFUL) & CAREFUL_TLB) dropPage(load<u64>(FAULT_VA));
+    }
     if (attempt(v, c, source, rip)) break;
     const next = load<i32>(FAULT);
     const nextCode = load<i32>(FAULT_CODE) & 0xffff;

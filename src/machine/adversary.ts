@@ -9,6 +9,7 @@ import {
   CAREFUL_SPLIT,
   CAREFUL_STALE,
   CAREFUL_STORES,
+  CAREFUL_TLB,
   CPU,
   CURRENT,
   SAVE,
@@ -23,11 +24,15 @@ export interface Adversary {
   readonly storeBuffer?: boolean;
   /** Other vCPUs may come between the load and the store of an unlocked read-modify-write. */
   readonly splitRmw?: boolean;
+  /** Each vCPU uses a translation until it is invalidated, whatever became of the page-table entry. */
+  readonly staleTlb?: boolean;
   readonly seed?: number;
 }
 
 export function isAdverse(a: Adversary): boolean {
-  return a.staleCode === true || a.storeBuffer === true || a.splitRmw === true;
+  return (
+    a.staleCode === true || a.storeBuffer === true || a.splitRmw === true || a.staleTlb === true
+  );
 }
 
 /** Splitmix64, so that neighbouring seeds and vCPUs have nothing in common. Steele, Lea and Flood 2014. */
@@ -44,7 +49,8 @@ export function setAdversary(core: Core, nrVcpus: number, a: Adversary): void {
   const bits =
     (a.staleCode ? CAREFUL_STALE : 0) |
     (a.storeBuffer ? CAREFUL_STORES : 0) |
-    (a.splitRmw ? CAREFUL_SPLIT : 0);
+    (a.splitRmw ? CAREFUL_SPLIT : 0) |
+    (a.staleTlb ? CAREFUL_TLB : 0);
   const seed = BigInt(a.seed ?? 1);
   for (let v = 0; v < nrVcpus; v++) {
     core.setU32(SAVE + v * VCPU_SIZE + CAREFUL - CPU, bits);

@@ -5,6 +5,7 @@ import {
   ACCESSED,
   BOOT_TOP,
   Bare,
+  type BareOptions,
   DIRTY,
   KERNEL,
   NX,
@@ -18,6 +19,8 @@ import {
 
 const D = USER_DATA;
 const CR4_SMEP = 0x100000n;
+const CR4_PGE = 0x80n;
+const GLOBAL = 0x100n;
 const CR4_SMAP = 0x200000n;
 const CR0_WP = 0x10000n;
 const AC = 0x40000n;
@@ -106,22 +109,92 @@ describe("page rights", () => {
     expect(b.pte(D) & DIRTY).toBe(DIRTY);
   });
 
-  test("a changed entry is seen after invlpg and after a load of cr3, not before", async () => {
-    for (const flush of ["invlpg (%rdi)", "mov %cr3, %rbx\n mov %rbx, %cr3"]) {
-      const b = await Bare.make(
-        `start: mov (%rdi), %rax\n mov %rsi, (%rdx)\n mov (%rdi), %rax\n vmcall\n ${flush}\n mov (%rdi), %rax\n vmcall\n`,
-      );
+  const REMAP = (flush: string): string =>
+    `start: mov (%rdi), %rax\n mov %rsi, (%rdx)\n mov (%rdi), %rbx\n vmcall\n ${flush}\n mov (%rdi), %rcx\n vmcall\n`;
+  async function remapped(flush: string, options: BareOptions, flags = 0n): Promise<Bare> {
+    const b = await Bare.make(REMAP(flush), options);
+    const m = b.machine;
+    b.put(0x20_0000n + (D - USER), 1n);
+    b.put(0x20_1000n + (D - USER), 2n);
+    b.map(D, P | RW | US | flags);
+    m.setReg(0, "cr4", m.reg(0, "cr4") | CR4_PGE);
+    m.setReg(0, "rdi", D);
+    m.setReg(0, "rdx", KERNEL + b.pteAt(D));
+    m.setReg(0, "rsi", (0x20_1000n + (D - USER)) | P | RW | US | flags);
+    b.toVmcall();
+    return b;
+  }
+  const STALE_TLB = { adversary: { staleTlb: true } };
+  const RELOAD = "mov %cr3, %r8\n mov %r8, %cr3";
+  const TOGGLE = "mov %cr4, %r8\n btc $7, %r8\n mov %r8, %cr4";
+
+  test("a changed entry is seen by the next access, invalidated or not", async () => {
+    const b = await remapped("nop", {});
+    expect([b.machine.reg(0, "rax"), b.machine.reg(0, "rbx")]).toEqual([1n, 2n]);
+  });
+
+  test.each([
+    ["invlpg (%rdi)", 0n, 2n],
+    ["invlpg 0x1000(%rdi)", 0n, 1n],
+    [RELOAD, 0n, 2n],
+    [RELOAD, GLOBAL, 1n],
+    ["invlpg 0xfff(%rdi)", GLOBAL, 2n],
+    [TOGGLE, GLOBAL, 2n],
+  ])(
+    "with stale translations it is not, and %s of an entry with flags %d brings %d",
+    async (flush, flags, after) => {
+      const b = await remapped(flush, STALE_TLB, flags);
+      expect([b.machine.reg(0, "rax"), b.machine.reg(0, "rbx")]).toEqual([1n, 1n]);
+      b.toVmcall();
+      expect(b.machine.reg(0, "rcx")).toBe(after);
+    },
+  );
+
+  test("a stale translation is part of a snapshot", async () => {
+    const b = await remapped("nop", STALE_TLB);
+    const s = b.machine.snapshot();
+    b.toVmcall();
+    const end = b.machine.stateHash();
+    b.machine.restore(s);
+    b.toVmcall();
+    expect(b.machine.reg(0, "rcx")).toBe(1n);
+    expect(b.machine.stateHash()).toBe(end);
+  });
+
+  test("a fault drops the translation of its page", async () => {
+    const b = await Bare.make(
+      `start: mov (%rdi), %rax\n mov %rsi, (%rdx)\n mov %rax, (%rdi)\n vmcall\n`,
+      STALE_TLB,
+    );
+    b.map(D, P | US);
+    b.machine.setReg(0, "rdi", D);
+    b.machine.setReg(0, "rdx", KERNEL + b.pteAt(D));
+    b.machine.setReg(0, "rsi", (0x20_0000n + (D - USER)) | P | RW | US);
+    b.toVmcall(); // the walk that decides about the fault sees the new rights
+    expect(b.pte(D) & DIRTY).toBe(DIRTY);
+  });
+
+  test("code that moves itself to another page goes on there, however the run is cut", async () => {
+    // The entry of the page that executes is changed: the next instruction comes from the new page.
+    const text = `start: vmcall\n.section .user,"ax"\nprobe: mov %rsi, (%rdx)\n mov $1, %eax\n nop\n int3\n`;
+    const ends: bigint[] = [];
+    for (const cut of [1, 2, 100]) {
+      const b = await Bare.make(text);
       const m = b.machine;
-      b.put(0x20_0000n + (D - USER), 1n);
-      b.put(0x20_1000n + (D - USER), 2n);
-      m.setReg(0, "rdi", D);
-      m.setReg(0, "rdx", KERNEL + b.pteAt(D));
-      m.setReg(0, "rsi", (0x20_1000n + (D - USER)) | P | RW | US);
-      b.toVmcall();
-      expect(m.reg(0, "rax")).toBe(1n);
-      b.toVmcall();
-      expect(m.reg(0, "rax")).toBe(2n);
+      const code = m.readPhys(0x20_0000n, 0x40);
+      code[Number(b.symbol("probe") - USER) + 4] = 2; // mov $2, %eax
+      m.writePhys(0x20_3000n, code);
+      b.map(USER, P | RW | US);
+      b.gate(3, { dpl: 3 });
+      b.enterUser("probe");
+      m.setReg(0, "cr0", m.reg(0, "cr0") & ~0x10000n);
+      b.map(D + 0x3000n, P | RW | US, 0x6000n);
+      m.setReg(0, "rdx", D + 0x3000n + (b.pteAt(USER) & 0xfffn));
+      m.setReg(0, "rsi", 0x20_3000n | P | RW | US);
+      for (let i = 0; i < 200 && m.run(0, cut).exit !== "vmcall"; i++);
+      ends.push(m.reg(0, "rax"));
     }
+    expect(ends).toEqual([2n, 2n, 2n]);
   });
 });
 
