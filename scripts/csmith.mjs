@@ -1,6 +1,6 @@
 // `npm run csmith [-- COUNT [FIRST]]`: random C programs (csmith, by apt), compiled by gcc at rotating levels, run natively
 // and by exec: output, with its checksums, and exit code must be the same. Seeds are fixed, FIRST and upwards (1); a
-// program that does not end natively within a second is replaced by one more. Exit 0: no difference; 1: some.
+// program that does not end natively within a second is replaced by one more. Ctrl-C ends with what was found. Exit 0: no difference; 1: some.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -104,6 +104,10 @@ async function main() {
   let next = first;
   let compared = 0;
   let running = 0;
+  let stop = false;
+  process.once("SIGINT", () => {
+    stop = true;
+  });
   const progress = (text) => process.stderr.isTTY && process.stderr.write(`\r${text}`);
   await new Promise((done) => {
     const workers = Array.from(
@@ -111,7 +115,7 @@ async function main() {
       () => new Worker(fileURLToPath(import.meta.url), { workerData: { folder } }),
     );
     const give = (worker) => {
-      if (compared + running < count) {
+      if (!stop && compared + running < count) {
         running++;
         worker.postMessage(next++);
       } else void worker.terminate();

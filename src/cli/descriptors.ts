@@ -1,6 +1,14 @@
 // Bytes to and from open descriptors, at once and whole, for a program that runs with ours: its output must not wait in
 // a queue when it dies. Errors come back as Linux's numbers, negative, as the program's system call returns them.
-import { closeSync, openSync, readFileSync, readSync, realpathSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { UsageError } from "./errors.ts";
 import { causeOf } from "./files.ts";
 
@@ -12,6 +20,7 @@ const ERRNO: Readonly<Record<string, number>> = {
   EPIPE: 32,
 };
 const EIO = 5;
+const ENOSPC = 28;
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 function codeOf(e: unknown): string {
@@ -59,7 +68,12 @@ export function readProgramFile(path: string): {
   readonly bytes: Uint8Array;
   readonly real: string;
 } {
+  if (path === "") throw new UsageError("exec: PROG is empty, expected a program's path");
   try {
+    // A device or pipe might never end.
+    if (!statSync(path).isFile() && !statSync(path).isDirectory()) {
+      throw new Error("is no regular file");
+    }
     return { bytes: readFileSync(path), real: realpathSync(path) };
   } catch (e) {
     throw new UsageError(`${path}: ${causeOf(e)}, expected a program that can be read`);
@@ -83,8 +97,16 @@ export function openLines(path: string): LineFile {
   }
   let waiting = "";
   const flush = (): void => {
-    writeDescriptor(fd, new TextEncoder().encode(waiting));
+    const bytes = new TextEncoder().encode(waiting);
     waiting = "";
+    const done = writeDescriptor(fd, bytes);
+    // Standard error may be closed; a file that was asked for may not be short.
+    if (done < bytes.length && fd !== 2) {
+      const full = done === -ENOSPC || done >= 0;
+      throw new UsageError(
+        `${path}: ${full ? "the disk is full" : "cannot be written"}, expected room for the trace`,
+      );
+    }
   };
   return {
     add(line) {
@@ -92,8 +114,11 @@ export function openLines(path: string): LineFile {
       if (fd === 2 || waiting.length > ENOUGH) flush();
     },
     close() {
-      flush();
-      if (fd !== 2) closeSync(fd);
+      try {
+        flush();
+      } finally {
+        if (fd !== 2) closeSync(fd);
+      }
     },
   };
 }

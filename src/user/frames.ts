@@ -22,8 +22,8 @@ export class PageTables {
   readonly #nrFrames: number;
   #next: number;
   readonly #freed: number[] = [];
-  /** Page number -> frame number. */
-  readonly #frames = new Map<number, number>();
+  /** Page number over 512 -> frame numbers of those 512 pages, 0 where there is none: frame 0 is never given. */
+  readonly #frames = new Map<number, Uint32Array>();
   /** Level (1 a page table, 2, 3) and index -> frame number of the table. */
   readonly #tables: readonly Map<number, number>[] = [new Map(), new Map(), new Map(), new Map()];
 
@@ -37,7 +37,18 @@ export class PageTables {
 
   /** The frame of a page, undefined when it has none. */
   frameOf(page: number): number | undefined {
-    return this.#frames.get(page);
+    const frame = this.#frames.get(Math.floor(page / 512))?.[page % 512];
+    return frame === 0 ? undefined : frame;
+  }
+
+  #setFrame(page: number, frame: number): void {
+    const index = Math.floor(page / 512);
+    let block = this.#frames.get(index);
+    if (block === undefined) {
+      block = new Uint32Array(512);
+      this.#frames.set(index, block);
+    }
+    block[page % 512] = frame;
   }
 
   #allocate(): number {
@@ -80,14 +91,14 @@ export class PageTables {
   populate(page: number, prot: number): number {
     this.#table(page, 1);
     const frame = this.#allocate();
-    this.#frames.set(page, frame);
+    this.#setFrame(page, frame);
     this.#setEntry(page, frame, prot);
     return frame;
   }
 
   /** Changes the rights of a page. Answers whether it has a frame: then the TLB may know it. */
   protect(page: number, prot: number): boolean {
-    const frame = this.#frames.get(page);
+    const frame = this.frameOf(page);
     if (frame === undefined) return false;
     this.#setEntry(page, frame, prot);
     return true;
@@ -95,33 +106,45 @@ export class PageTables {
 
   /** Takes a page's frame away. Answers whether it had one. */
   drop(page: number): boolean {
-    const frame = this.#frames.get(page);
+    const frame = this.frameOf(page);
     if (frame === undefined) return false;
     this.#write(this.#table(page, 1), page % 512, 0n);
-    this.#frames.delete(page);
+    this.#setFrame(page, 0);
     this.#freed.push(frame);
     return true;
   }
 
   /** Moves a page's frame to another page, which has none. */
   move(from: number, to: number, prot: number): void {
-    const frame = this.#frames.get(from);
+    const frame = this.frameOf(from);
     if (frame === undefined) return;
     this.#table(to, 1);
     this.#write(this.#table(from, 1), from % 512, 0n);
-    this.#frames.delete(from);
-    this.#frames.set(to, frame);
+    this.#setFrame(from, 0);
+    this.#setFrame(to, frame);
     this.#setEntry(to, frame, prot);
   }
 
   /** The pages of [start, end) that have frames. */
   resident(start: number, end: number): readonly number[] {
     const out: number[] = [];
-    if (end - start > this.#frames.size) {
-      for (const page of this.#frames.keys()) if (page >= start && page < end) out.push(page);
+    const visit = (index: number, block: Uint32Array): void => {
+      for (let i = 0; i < 512; i++) {
+        const page = index * 512 + i;
+        if (block[i] !== 0 && page >= start && page < end) out.push(page);
+      }
+    };
+    const [first, last] = [Math.floor(start / 512), Math.floor((end - 1) / 512)];
+    if (last - first > this.#frames.size) {
+      for (const [index, block] of this.#frames) {
+        if (index >= first && index <= last) visit(index, block);
+      }
       return out;
     }
-    for (let page = start; page < end; page++) if (this.#frames.has(page)) out.push(page);
+    for (let index = first; index <= last; index++) {
+      const block = this.#frames.get(index);
+      if (block !== undefined) visit(index, block);
+    }
     return out;
   }
 }

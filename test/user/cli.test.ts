@@ -1,10 +1,12 @@
 // `quiesce exec` as a user meets it: whose words are whose, exit codes, and what is on standard error.
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/main.ts";
 import { storedProgram } from "./cases.ts";
+import { assembleElf } from "./elf-writer.ts";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "quiesce-"));
 afterAll(() => rmSync(FOLDER, { recursive: true }));
@@ -66,6 +68,12 @@ describe("quiesce exec", () => {
       "error: exec: option: there is no '--stast', did you mean '--stats'?\n",
     ],
     [["exec", "/nowhere"], "error: /nowhere: no such file, expected a program that can be read\n"],
+    [["exec", ""], "error: exec: PROG is empty, expected a program's path\n"],
+    [["exec", "/"], "error: /: is a folder, expected a program that can be read\n"],
+    [
+      ["exec", "/dev/zero"],
+      "error: /dev/zero: is no regular file, expected a program that can be read\n",
+    ],
     [["exec", "--memory", "1", "x"], "error: memory: '1' is not a whole number from 16 to 2000\n"],
   ])("answers %j with one line and exit 2", async (words, line) => {
     expect(await quiesce(...words)).toEqual({ code: 2, out: "", err: line });
@@ -80,5 +88,64 @@ describe("quiesce exec", () => {
       out: "",
       err: `error: ${path}: no ELF magic at offset 0x0, expected 7f 45 4c 46\n`,
     });
+  });
+
+  it("says when a trace does not fit", async () => {
+    const r = await quiesce("exec", "--trace", "/dev/full", program("ends"), "4");
+    expect(r.code).toBe(2);
+    expect(r.err).toContain("error: /dev/full: the disk is full, expected room for the trace\n");
+  });
+});
+
+/** Runs the command as a shell does; what follows `exec` is shell text. */
+function shell(script: string): { readonly out: string; readonly err: string } {
+  const bin = join(import.meta.dirname, "../../dist/src/cli/main.js");
+  const code = `const { main } = await import(${JSON.stringify(bin)}); await main(process.argv.slice(1));`;
+  const env = { ...process.env, NODE: process.execPath, CODE: code };
+  const run = 'q() { "$NODE" --input-type=module -e "$CODE" -- exec "$@"; }; ';
+  const r = spawnSync("sh", ["-c", run + script], { encoding: "utf8", env, timeout: 100_000 });
+  return { out: r.stdout, err: r.stderr };
+}
+
+describe.skipIf(process.platform === "win32")("quiesce exec among processes", () => {
+  const FOREVER = `
+    .text
+    .globl _start
+    _start: mov $1, %eax
+        mov $1, %edi
+        lea text(%rip), %rsi
+        mov $2, %edx
+        syscall
+        test %rax, %rax
+        jns _start
+        neg %eax
+        mov %eax, %edi
+        mov $60, %eax
+        syscall
+    .data
+    text: .ascii "y\\n"
+  `;
+
+  it("has the program killed by SIGPIPE when its reader is gone", async () => {
+    const path = join(FOLDER, "forever");
+    writeFileSync(path, await assembleElf(FOREVER));
+    expect(shell(`( q '${path}'; echo $? >&2 ) | head -n 1`)).toEqual({ out: "y\n", err: "141\n" });
+  });
+
+  it.skipIf(process.platform !== "linux")(
+    "gives the program the errors of its output",
+    async () => {
+      const path = join(FOLDER, "forever");
+      writeFileSync(path, await assembleElf(FOREVER));
+      expect(shell(`q '${path}' > /dev/full; echo $?`)).toEqual({ out: "28\n", err: "" });
+    },
+  );
+
+  it("ends by Ctrl-C", async () => {
+    const path = join(FOLDER, "forever");
+    writeFileSync(path, await assembleElf(FOREVER));
+    // Descriptor 3 is the pipe whose first line says that the program runs.
+    const script = `mkfifo '${FOLDER}/p'; "$NODE" --input-type=module -e "$CODE" -- exec '${path}' > '${FOLDER}/p' & exec 3< '${FOLDER}/p'; read line <&3; kill -INT $!; cat <&3 > /dev/null; wait $!; echo $?`;
+    expect(shell(script).out).toBe("130\n");
   });
 });
