@@ -11,6 +11,7 @@ const CLAIMS = {
   truth: "the shadow equals an independent model at each of 1,000,000 instructions",
   seeds: "kpatch and simple on the default scenario under seeds 1..200",
   sweep: "kpatch and simple requested at each of 2,000 instructions from ready",
+  cut: "eight programs cut at 10,000 random places, and restored there, end as the whole ones",
   elf: "100,000 damaged ELF files: one clear line each, never a crash or a hang",
 };
 

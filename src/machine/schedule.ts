@@ -34,8 +34,10 @@ export interface Cursor {
   readonly vcpu: number;
   readonly left: number;
   readonly rng: readonly number[];
-  /** Turns since anybody executed something. */
+  /** Whole slices since anybody executed something. */
   readonly resting: number;
+  /** Instructions that had retired when the present slice began. */
+  readonly began: number;
 }
 
 export type StopReason =
@@ -54,6 +56,7 @@ export class Scheduler {
   #vcpu = 0;
   #left = 0;
   #resting = 0;
+  #began = 0;
 
   constructor(machine: Machine, schedule: Schedule) {
     this.machine = machine;
@@ -68,6 +71,7 @@ export class Scheduler {
       left: this.#left,
       rng: this.#rng.getState(),
       resting: this.#resting,
+      began: this.#began,
     };
   }
 
@@ -77,6 +81,7 @@ export class Scheduler {
     this.#left = c.left;
     this.#rng = xoroshiro128plusFromState(c.rng);
     this.#resting = c.resting;
+    this.#began = c.began;
   }
 
   #behind(): number {
@@ -93,6 +98,7 @@ export class Scheduler {
   }
 
   #advance(): void {
+    this.#began = this.machine.retired;
     const given = this.schedule.slices[this.#next];
     if (given) {
       this.#next++;
@@ -115,12 +121,13 @@ export class Scheduler {
       const missing = until - m.retired;
       if (missing <= 0) return { kind: "insns" };
       if (this.#left <= 0) this.#advance();
-      const before = m.retired;
       const outcome = m.run(this.#vcpu, Math.min(this.#left, missing));
       this.#left -= outcome.used;
-      if (outcome.exit === "halt" && m.retired === before) {
+      // Of whole slices, so that it makes no difference where a run was cut.
+      if (m.retired !== this.#began) this.#resting = 0;
+      else if (this.#left <= 0 && outcome.exit === "halt") {
         if (++this.#resting >= 2 * m.nrVcpus && !this.#wake()) return { kind: "idle" };
-      } else if (m.retired !== before) this.#resting = 0;
+      }
       if (outcome.exit !== "none" && outcome.exit !== "halt") {
         return { kind: "exit", vcpu: this.#vcpu, outcome };
       }

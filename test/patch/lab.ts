@@ -33,6 +33,8 @@ function files(path: string): string | undefined {
 }
 
 export interface Lab {
+  readonly core: WebAssembly.Module;
+  readonly ramBytes: number;
   readonly built: BuiltScenario;
   readonly session: Session;
   readonly ready: SessionSnapshot;
@@ -77,6 +79,8 @@ export async function makeLab(
   const readyAt = session.machine.retired;
   const plan = planPatch(image, patch);
   return {
+    core,
+    ramBytes: scenario.ramMiB << 20,
     built,
     session,
     ready,
