@@ -162,7 +162,8 @@ export class Session {
   }
 
   #exit(vcpu: number, exit: string): SessionStop | undefined {
-    if (exit === "shutdown") return "shutdown";
+    // A kernel that leaves 64-bit mode is as gone as one that shut down.
+    if (exit === "shutdown" || exit === "unsupported") return "shutdown";
     if (exit === "log_full") {
       this.#records.push(...this.machine.drainLog());
       return undefined;

@@ -194,7 +194,12 @@ export class UserProcess {
       }
       const r = m.run(0, Math.max(1, Math.min(left, CHUNK)));
       if (r.exit === "vmcall") this.#enter();
-      else if (r.exit !== "none") throw new Error(`the machine stopped: ${r.exit}`);
+      else if (r.exit === "unsupported") {
+        const at = m.reg(0, "rip").toString(16);
+        throw new ProgramError(
+          `${this.#program.name}: the instruction at 0x${at} goes to a segment of 32 bits, expected 64-bit code only`,
+        );
+      } else if (r.exit !== "none") throw new Error(`the machine stopped: ${r.exit}`);
     }
     return { end: this.#end, insns: this.insns };
   }

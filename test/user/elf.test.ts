@@ -163,6 +163,19 @@ describe("a program from our own assembler", () => {
   });
 });
 
+describe("a program that goes to a segment of 32 bits", () => {
+  it("ends with one line that says where", async () => {
+    const file = await assembleElf(`
+      .text
+      _start: push $0x23
+        push $0
+        lretq`);
+    expect(() => execute(file, "narrow")).toThrow(
+      /^narrow: the instruction at 0x401004 goes to a segment of 32 bits/,
+    );
+  });
+});
+
 describe("the symbols of a stripped program", () => {
   it("are not missed", () => {
     const file = storedProgram("ends");
