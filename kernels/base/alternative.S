@@ -22,31 +22,80 @@ C_FUNC_START_NOTRACE poke_int3_handler
 
 	movq	RIP(%rdi), %rsi
 	decq	%rsi				/* the site */
+	/* patch_cmp(): the vector is sorted; between rbx and rcx entries further. */
 	movq	bp_desc+BPD_vec(%rip), %rbx
 	movl	bp_desc+BPD_nr_entries(%rip), %ecx
 2:	testl	%ecx, %ecx
 	jz	.Lput_not_ours
-	cmpq	%rsi, TP_addr(%rbx)
+	movl	%ecx, %eax
+	shrl	%eax
+	imulq	$SIZEOF_text_poke_loc, %rax, %rdx
+	addq	%rbx, %rdx
+	cmpq	%rsi, TP_addr(%rdx)
 	je	3f
-	addq	$SIZEOF_text_poke_loc, %rbx
+	ja	4f
+	leaq	SIZEOF_text_poke_loc(%rdx), %rbx
+	subl	%eax, %ecx
 	decl	%ecx
 	jmp	2b
-3:	movzbl	TP_opcode(%rbx), %eax
+4:	movl	%eax, %ecx
+	jmp	2b
+3:	movq	%rdx, %rbx
+	movzbl	TP_opcode(%rbx), %eax
 	cmpl	$0xe8, %eax
 	je	.Lemulate_call
 	cmpl	$0xe9, %eax
 	je	.Lemulate_jmp
 	cmpl	$0xeb, %eax
 	je	.Lemulate_jmp
+	cmpl	$0xc3, %eax
+	je	.Lemulate_ret
 	cmpl	$0xcc, %eax
 	je	.Lput_not_ours			/* someone wants an int3 here */
+	movl	%eax, %edx
+	andl	$0xf0, %edx
+	cmpl	$0x70, %edx
+	je	.Lemulate_jcc
+.Lnext:
 	movzbl	TP_len(%rbx), %eax		/* a nop */
 	addq	%rax, %rsi
 	movq	%rsi, RIP(%rdi)
 	jmp	.Lput
+	/* int3_emulate_jcc(): the condition's number in bits 1 to 3, its negation in bit 0. */
+.Lemulate_jcc:
+	movl	EFLAGS(%rdi), %edx
+	movl	%eax, %ecx
+	shrl	%ecx
+	andl	$7, %ecx
+	cmpl	$6, %ecx
+	jae	5f
+	andl	jcc_mask(,%rcx,4), %edx
+	setnz	%dl
+	jmp	7f
+5:	movl	%edx, %r8d			/* l, le: sf != of; le also zf */
+	shrl	$4, %r8d
+	xorl	%edx, %r8d
+	shrl	$7, %r8d
+	andl	$1, %r8d
+	cmpl	$7, %ecx
+	jne	6f
+	shrl	$6, %edx
+	andl	$1, %edx
+	orl	%edx, %r8d
+6:	movl	%r8d, %edx
+7:	xorl	%eax, %edx
+	testl	$1, %edx
+	jz	.Lnext
 .Lemulate_jmp:
 	movq	TP_target(%rbx), %rax
 	movq	%rax, RIP(%rdi)
+	jmp	.Lput
+.Lemulate_ret:
+	movq	RSP(%rdi), %rax
+	movq	(%rax), %rdx
+	addq	$8, %rax
+	movq	%rax, RSP(%rdi)
+	movq	%rdx, RIP(%rdi)
 	jmp	.Lput
 .Lemulate_call:
 	addq	$5, %rsi			/* CALL_INSN_SIZE */
@@ -71,6 +120,11 @@ C_FUNC_START_NOTRACE poke_int3_handler
 	FRAME_END
 	ret
 SYM_FUNC_END poke_int3_handler
+
+	.section .rodata, "a", @progbits
+	.p2align 2
+jcc_mask:					/* o, b, e, be, s, p */
+	.long	0x800, 0x1, 0x40, 0x41, 0x80, 0x4
 
 	.data
 SYM_DATA_START bp_desc

@@ -104,6 +104,7 @@ C_FUNC_START_NOTRACE irqentry_exit
 	testb	$3, CS(%rdi)
 	jz	1f
 	GET_CURRENT %rax
+	incq	TASK_nvcsw(%rax)		/* it was in user mode: a quiescent state of its own */
 	testl	$EXIT_TO_USER_MODE_WORK, TASK_TI_flags(%rax)
 	jz	2f
 	call	exit_to_user_mode_loop

@@ -19,6 +19,7 @@ C_FUNC_START_NOTRACE x86_64_start_kernel
 	xorl	%edi, %edi
 	call	cpu_init
 	movl	$1, %gs:runqueues+RQ_online
+	call	ftrace_init
 	call	rest_init
 	ud2
 SYM_FUNC_END x86_64_start_kernel
@@ -61,6 +62,7 @@ C_FUNC_START_NOTRACE kernel_init
 	subq	$8, %rsp
 	call	smp_init
 	call	cpu_stop_init
+	call	workqueue_init
 	call	patchd_init
 	movq	$__initcall_start, %rbx
 1:	cmpq	$__initcall_end, %rbx

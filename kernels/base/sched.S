@@ -226,6 +226,7 @@ C_FUNC_START_NOTRACE __schedule
 	call	_raw_spin_lock
 	testl	%r13d, %r13d
 	jnz	2f				/* preempted: stays runnable, whatever its state */
+	incq	TASK_nvcsw(%r12)		/* rcu_tasks_qs() */
 	movl	TASK_state(%r12), %eax
 	testl	%eax, %eax
 	jz	2f

@@ -30,7 +30,7 @@ export function freedText(trace: Trace): readonly Violation[] {
   ];
   for (const { insn, stacks } of moments) {
     for (const s of stacks) {
-      const bad = s.frames.find((f) => !isText(f.ip));
+      const bad = s.frames.find((f) => !isText(f.ip) && f.isDynamic !== true);
       if (bad === undefined) continue;
       out.push({
         check: "freed-text",

@@ -6,6 +6,8 @@ import { addressName, hex } from "./address.ts";
 import type { Trace, Violation } from "./trace.ts";
 
 const WINDOW = 5;
+/** A store of more than this many bytes is code of its own. */
+const TRAMPOLINE_MIN = 64;
 const INT3 = 0xcc;
 const CALL = 0xe8;
 const JMP = 0xe9;
@@ -30,12 +32,17 @@ function sameFrom(a: Uint8Array, b: Uint8Array, from: number): boolean {
   return true;
 }
 
-/** What the 5 bytes of a window are. A branch is whole when it leads to the start of a function. */
+/**
+ * What the 5 bytes of a window are. A branch is whole when it leads to the start of a function.
+ *
+ * made  starts of what was written as one piece elsewhere: trampolines
+ */
 export function windowState(
   image: Image,
   plan: PatchPlan,
   f: PatchedFunction,
   bytes: Uint8Array,
+  made: ReadonlySet<bigint> = new Set(),
 ): WindowState {
   if (sameFrom(bytes, f.oldBytes, 0)) return "old";
   if (bytes[0] === INT3) return "int3";
@@ -43,21 +50,26 @@ export function windowState(
   const rel = new DataView(bytes.buffer, bytes.byteOffset).getInt32(1, true);
   const target = BigInt.asUintN(64, f.jumpVa + BigInt(WINDOW) + BigInt(rel));
   const isWhole =
-    target === f.newVa || isFunction(plan.module, target) || isFunction(image, target);
+    target === f.newVa ||
+    made.has(target) ||
+    isFunction(plan.module, target) ||
+    isFunction(image, target);
   return isWhole ? "branch" : "torn";
 }
 
 /** The contents of a function's window over time, the first one from the beginning. */
 export function windowContents(trace: Trace, f: PatchedFunction): readonly Content[] {
   const out: Content[] = [{ insn: 0, bytes: f.oldBytes, state: "old" }];
+  const made = new Set<bigint>();
   for (const w of trace.writes) {
+    if (w.bytes.length > TRAMPOLINE_MIN) made.add(w.va);
     const at = Number(w.va - f.jumpVa);
     if (at >= WINDOW || at + w.bytes.length <= 0) continue;
     const bytes = (out.at(-1)?.bytes ?? f.oldBytes).slice();
     for (const [i, b] of w.bytes.entries()) {
       if (at + i >= 0 && at + i < WINDOW) bytes[at + i] = b;
     }
-    out.push({ insn: w.insn, bytes, state: windowState(trace.image, trace.plan, f, bytes) });
+    out.push({ insn: w.insn, bytes, state: windowState(trace.image, trace.plan, f, bytes, made) });
   }
   return out;
 }

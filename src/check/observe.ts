@@ -1,6 +1,7 @@
 // Watches one patch run and turns it into a Trace: the call log from watches on the machine, the true stacks at the
 // commit, what is left at the end. It changes nothing in the guest and decides nothing.
 import {
+  dynamicText,
   readRunQueues,
   readTasks,
   readUint,
@@ -96,15 +97,20 @@ export function traceTasks(session: Session): readonly { task: Task; named: Trac
 /** The true kernel stacks of all tasks at this moment. A task in user mode has an empty one. */
 export function trueStacks(session: Session): readonly TraceStack[] {
   const { machine: m } = session;
+  const made = dynamicText(session.read, session.image);
+  const frame = (ip: bigint, isCall: boolean): TraceFrame => {
+    const isDynamic = made.some((r) => ip >= r.lo && ip < r.hi);
+    return isDynamic ? { ip, isCall, isDynamic } : { ip, isCall };
+  };
   return traceTasks(session).map(({ task, named }) => {
     const vcpu = runnerOf(m, task.stack.lo);
     if (task.onCpu && vcpu === undefined) return { task: named, vcpu: undefined, frames: [] };
     const truth = vcpu === undefined ? trueStack(m, task.stack.lo) : trueStackOf(m, vcpu);
     const frames: TraceFrame[] = [];
-    if (vcpu !== undefined && truth) frames.push({ ip: m.reg(vcpu, "rip"), isCall: false });
+    if (vcpu !== undefined && truth) frames.push(frame(m.reg(vcpu, "rip"), false));
     for (const f of truth?.frames ?? []) {
       if (f.kind === "user") break;
-      frames.push({ ip: f.ret, isCall: f.kind === "call" });
+      frames.push(frame(f.ret, f.kind === "call"));
     }
     return { task: named, vcpu, frames };
   });

@@ -1,5 +1,6 @@
 // refusal and stray-write: the kernel's text when all is over. After a refusal it is what it was before and nothing of
 // the patch has executed; in every case nothing but the windows of the patched functions has changed.
+import { findSymbol } from "../link/index.ts";
 import { addressName, hex } from "./address.ts";
 import type { CheckName, Trace, Violation } from "./trace.ts";
 
@@ -45,7 +46,12 @@ export function refusal(trace: Trace): readonly Violation[] {
 
 /** Whatever the result: text outside of the windows is nobody's to write. */
 export function strayWrite(trace: Trace): readonly Violation[] {
+  // What the common trampolines call is ftrace's to change.
+  const calls = ["ftrace_call", "ftrace_regs_call"].map(
+    (name) => findSymbol(trace.image, name)?.va,
+  );
   const inWindow = (va: bigint): boolean =>
+    calls.some((at) => at !== undefined && va >= at && va < at + WINDOW) ||
     trace.plan.functions.some(
       (f) =>
         (va >= f.jumpVa && va < f.jumpVa + WINDOW) ||

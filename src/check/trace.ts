@@ -54,6 +54,8 @@ export interface Entry {
 export interface TraceFrame {
   readonly ip: bigint;
   readonly isCall: boolean;
+  /** In text that was there at that moment without being any image's: a trampoline, a loaded module. */
+  readonly isDynamic?: boolean;
 }
 
 /** The true stack of a task, innermost first, with the instruction that it executes next if it is running. */

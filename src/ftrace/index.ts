@@ -1,2 +1,23 @@
-// The door of ftrace: fentry sites and the modification of live text.
-export { branchTo, NOP5, textPokeBp, type TextPokeLoc } from "./text-poke.ts";
+// The door of ftrace: fentry sites, ops and their filters, and the modification of live text.
+export {
+  freeFtraceOps,
+  ftraceEnableSysctl,
+  ftraceSetFilterIp,
+  ftraceSetFilterIps,
+  makeFtraceOps,
+  registerFtraceFunction,
+  unregisterFtraceFunction,
+} from "./ftrace.ts";
+export { synchronizeRcuTasks } from "./rcu-tasks.ts";
+export {
+  isFtraceTrampoline,
+  readFtrace,
+  readFtraceOps,
+  readOpsList,
+  readRecords,
+  type DynFtrace,
+  type FtraceOps,
+  type FtraceState,
+} from "./state.ts";
+export { branchTo, NOP5, textPokeBp, textPokeBpLocked, type TextPokeLoc } from "./text-poke.ts";
+export { readTrace, startFunctionTracer, stopFunctionTracer, type TraceEntry } from "./tracer.ts";

@@ -5,6 +5,7 @@ import type { Image } from "../link/index.ts";
 import {
   BP_DESC,
   call,
+  CONSTANTS,
   look,
   readField,
   symbolVa,
@@ -21,41 +22,70 @@ export interface TextPokeLoc {
 }
 
 const INT3 = 0xcc;
+const CALL = 0xe8;
+const JMP32 = 0xe9;
+const JMP8 = 0xeb;
+const JCC8 = 0x70;
 
 /** The 5-byte nop that a fentry site is while nothing is hooked (x86_nops[5]). */
 export const NOP5: Uint8Array = Uint8Array.of(0x0f, 0x1f, 0x44, 0x00, 0x00);
 
-/** The target of a `call rel32` or `jmp rel32` at `va`, 0 for anything else. */
-function targetOf(loc: TextPokeLoc): bigint {
-  const op = loc.bytes[0];
-  if (op !== 0xe8 && op !== 0xe9) return 0n;
-  const rel = new DataView(loc.bytes.buffer, loc.bytes.byteOffset).getInt32(1, true);
-  return BigInt.asUintN(64, loc.va + 5n + BigInt(rel));
+/** What the #BP handler does while an int3 stands: the opcode, and where a branch leads, 0 for what does not branch. */
+function emulationOf(loc: TextPokeLoc): { readonly opcode: number; readonly target: bigint } {
+  const [op = 0, second = 0] = loc.bytes;
+  const view = new DataView(loc.bytes.buffer, loc.bytes.byteOffset, loc.bytes.byteLength);
+  const to = (rel: number): bigint =>
+    BigInt.asUintN(64, loc.va + BigInt(loc.bytes.length) + BigInt(rel));
+  if (op === CALL || op === JMP32) return { opcode: op, target: to(view.getInt32(1, true)) };
+  if (op === JMP8 || (op & 0xf0) === JCC8) return { opcode: op, target: to(view.getInt8(1)) };
+  // A jcc with four bytes of displacement is known by its condition, as the one with one byte is.
+  if (op === 0x0f && (second & 0xf0) === 0x80) {
+    return { opcode: JCC8 | (second & 0xf), target: to(view.getInt32(2, true)) };
+  }
+  return { opcode: op, target: 0n };
 }
 
 /**
- * Replaces a batch of instructions on live text.
+ * Replaces instructions on live text, in batches of TP_VEC_MAX: int3 on all sites of the batch, tails, first bytes.
  *
- * locs    at most TP_VEC_MAX, sorted by nothing in particular; each one whole instruction of 1 to 8 bytes
+ * locs    each one whole instruction of 1 to 8 bytes, as long as the old one
  * returns number of sync_core rendezvous
- * needs   text_mutex, which it takes
- * kernel  arch/x86/kernel/alternative.c, text_poke_bp_batch()
+ * needs   text_mutex, held by the caller
+ * kernel  arch/x86/kernel/alternative.c, text_poke_queue(), text_poke_finish(), text_poke_bp_batch()
  * sdm     Vol. 3A, "Handling Self- and Cross-Modifying Code"
  */
+export function* textPokeBpLocked(image: Image, locs: readonly TextPokeLoc[]): Program<number> {
+  const sorted = [...locs].sort((a, b) => (a.va < b.va ? -1 : 1));
+  let syncs = 0;
+  for (let i = 0; i < sorted.length; i += CONSTANTS.TP_VEC_MAX) {
+    syncs += yield* textPokeBpBatch(image, sorted.slice(i, i + CONSTANTS.TP_VEC_MAX));
+  }
+  return syncs;
+}
+
+/** The same, taking text_mutex. kernel: text_poke_bp() */
 export function* textPokeBp(image: Image, locs: readonly TextPokeLoc[]): Program<number> {
   const mutex = symbolVa(image, "text_mutex");
+  yield* call("mutex_lock", mutex);
+  const syncs = yield* textPokeBpLocked(image, locs);
+  yield* call("mutex_unlock", mutex);
+  return syncs;
+}
+
+/** locs: sorted by address, which the #BP handler's search counts on. */
+function* textPokeBpBatch(image: Image, locs: readonly TextPokeLoc[]): Program<number> {
   const desc = symbolVa(image, "bp_desc");
   const vec = symbolVa(image, "tp_vec");
   const field = (name: keyof typeof BP_DESC.fields): bigint =>
     desc + BigInt(BP_DESC.fields[name].offset);
   let syncs = 0;
-  yield* call("mutex_lock", mutex);
   for (const [i, loc] of locs.entries()) {
     const at = vec + BigInt(i * TEXT_POKE_LOC.size);
     const f = TEXT_POKE_LOC.fields;
     yield* writeWord(at + BigInt(f.addr.offset), loc.va);
-    yield* writeWord(at + BigInt(f.target.offset), targetOf(loc));
-    yield* writeWord(at + BigInt(f.opcode.offset), BigInt(loc.bytes[0] ?? 0), 1);
+    const { opcode, target } = emulationOf(loc);
+    yield* writeWord(at + BigInt(f.target.offset), target);
+    yield* writeWord(at + BigInt(f.opcode.offset), BigInt(opcode), 1);
     yield* writeWord(at + BigInt(f.len.offset), BigInt(loc.bytes.length), 1);
   }
   yield* writeWord(field("vec"), vec);
@@ -89,7 +119,6 @@ export function* textPokeBp(image: Image, locs: readonly TextPokeLoc[]): Program
     if (refs === 1) break;
   }
   yield* writeWord(field("refs"), 0n, 4);
-  yield* call("mutex_unlock", mutex);
   return syncs;
 }
 

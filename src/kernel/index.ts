@@ -7,6 +7,7 @@ export {
   BUG_ENTRY,
   CONSTANTS,
   CPU_STOPPER,
+  ERRNO,
   INACTIVE_FRAME,
   KPATCH_FUNC,
   MULTI_STOP_DATA,
@@ -66,3 +67,12 @@ export {
   writeWord,
 } from "./patch-call.ts";
 export type { GuestView, Looked, Message, Program, Step, Under, Upcall } from "./patch-call.ts";
+export {
+  DYN_FTRACE,
+  FTRACE_CONSTANTS,
+  FTRACE_HASH,
+  FTRACE_OPS,
+  FTRACE_PAGE,
+  TRACE_ENTRY,
+} from "./ftrace-layout.ts";
+export { dynamicText, ftraceTrampolines, type TextRange } from "./dynamic-text.ts";

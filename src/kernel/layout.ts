@@ -1,6 +1,7 @@
 // The toy kernel's structures as one table: every struct, field, flag and constant that both the
 // assembly in kernels/base and the readers in this folder need. Offsets are computed here and
 // nowhere else, as arch/x86/kernel/asm-offsets.c does it; names are those of Linux v6.12.
+import { FTRACE_CONSTANTS, FTRACE_STRUCTS, WORKER_POOL } from "./ftrace-layout.ts";
 import { KLP_CONSTANTS, KLP_STRUCTS } from "./klp-layout.ts";
 import { makeStruct, type Field } from "./struct.ts";
 
@@ -42,6 +43,8 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["hrtimer", 24, 8],         // schedule_hrtimeout's, in the TSC of its CPU
   ["free_next", 8],           // next free slot
   ["syscalls", 8],            // system calls entered
+  ["nvcsw", 8],               // voluntary switches, and moments in user mode: what synchronize_rcu_tasks waits for
+  ["trace_recursion", 8],
 ], 64);
 
 /**
@@ -191,6 +194,8 @@ export const PERCPU = makeStruct(
     ["timer_base", 16, 8], // list_head of timers, by expiry
     ["hrtimer_base", 16, 8],
     ["next_tick", 8], // the TSC of the tick that is due next
+    ["cpu_worker_pool", WORKER_POOL.size, 8],
+    ["trace_head", 8], // entries that this CPU has traced
     ["nmi_count", 8],
     ["irq_count", 8],
     ["in_nmi_ip", 8],
@@ -255,7 +260,19 @@ export const CONSTANTS = {
   QUIESCE_READY: 0, QUIESCE_DONE: 1,
 } as const;
 
+/** Errors by their names, where a program answers as a function of the kernel does. */
+export const ERRNO = {
+  ESRCH: CONSTANTS.ESRCH,
+  ENOENT: KLP_CONSTANTS.ENOENT,
+  EAGAIN: CONSTANTS.EAGAIN,
+  ENOMEM: KLP_CONSTANTS.ENOMEM,
+  EBUSY: CONSTANTS.EBUSY,
+  ENODEV: KLP_CONSTANTS.ENODEV,
+  EINVAL: CONSTANTS.EINVAL,
+} as const;
+
 const STRUCTS = [
+  ...FTRACE_STRUCTS,
   ...KLP_STRUCTS,
   TASK,
   PT_REGS,
@@ -297,7 +314,7 @@ export function asmOffsetsInc(): string {
     text += line(`TIF_${name}`, bit) + line(`_TIF_${name}`, 2 ** bit);
   }
   for (const [name, value] of Object.entries(TASK_STATE)) text += line(`TASK_${name}`, value);
-  const constants = { ...CONSTANTS, ...KLP_CONSTANTS };
+  const constants = { ...CONSTANTS, ...FTRACE_CONSTANTS, ...KLP_CONSTANTS };
   for (const [name, value] of Object.entries(constants)) text += line(name, value);
   return text;
 }

@@ -24,6 +24,8 @@ export type Under =
   | "rq_lock"
   | "text_mutex"
   | "klp_mutex"
+  | "ftrace_lock"
+  | "module_mutex"
   | "stop_machine"
   /** Memory that nobody else has an address of yet. */
   | "private";

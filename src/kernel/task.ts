@@ -50,6 +50,8 @@ export interface Task {
   readonly restartFn: bigint;
   readonly kthreadFlags: number;
   readonly syscalls: number;
+  /** Voluntary switches, and moments in user mode. */
+  readonly nvcsw: number;
 }
 
 /** Every field of struct pt_regs by the kernel's name. */
@@ -204,5 +206,6 @@ function makeTask(slot: Uint8Array, va: bigint, stackSize: number, isListed: boo
     restartFn: big("restart_fn"),
     kthreadFlags: num("kthread_flags"),
     syscalls: num("syscalls"),
+    nvcsw: num("nvcsw"),
   };
 }

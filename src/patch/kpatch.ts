@@ -1,8 +1,12 @@
 // kpatch, the old core module: hook the functions' fentry sites with a handler that finds nothing, stop the machine,
 // walk the stack of every thread, and if no patched function is on any of them publish the redirections. If one is, the
 // hooks are taken back and the user's tool tries again. kernel: kpatch's kmod/core/core.c, kpatch_apply_patch().
-// DIFFERS: the site calls one trampoline that serves this handler only; the hash is a short array.
-import { branchTo, NOP5, textPokeBp } from "../ftrace/index.ts";
+// DIFFERS: the hash of patched functions is a short array.
+import {
+  ftraceSetFilterIps,
+  registerFtraceFunction,
+  unregisterFtraceFunction,
+} from "../ftrace/index.ts";
 import {
   KPATCH_FUNC,
   log,
@@ -167,11 +171,12 @@ function* report(image: Image, blockers: readonly Blocker[]): Program<void> {
 function* attempts(
   request: Request,
   change: Change,
-  around: { before(): Program<void>; undo(): Program<void> },
-): Program<Checked> {
+  around: { before(): Program<number>; undo(): Program<void> },
+): Program<Checked | number> {
   const { image, hz } = request;
   for (let attempt = 1; ; attempt++) {
-    yield* around.before();
+    const ret = yield* around.before();
+    if (ret !== 0) return ret;
     const checked = yield* stopMachine(checkAndPublish(request, change));
     if (checked.blockers.length === 0) return checked;
     yield* report(image, checked.blockers);
@@ -181,26 +186,28 @@ function* attempts(
   }
 }
 
-function busy(checked: Checked): Outcome {
+function busy(checked: Checked | number): Outcome {
+  if (typeof checked === "number") {
+    return outcome("refused", `the functions cannot be hooked (${checked})`);
+  }
   return outcome("refused", `busy in all of ${KPATCH_ATTEMPTS} attempts`, checked.blockers);
 }
 
 function* nothing(): Program<void> {}
-
-function* hook({ image, plan }: Request): Program<void> {
-  const caller = symbolVa(image, "ftrace_caller");
-  const sites = plan.functions.map((f) => f.site ?? 0n);
-  yield* textPokeBp(
-    image,
-    sites.map((va) => ({ va, bytes: branchTo("call", va, caller) })),
-  );
+function* ready(): Program<number> {
+  return 0;
 }
 
-function* unhook({ image, plan }: Request): Program<void> {
-  yield* textPokeBp(
-    image,
-    plan.functions.map((f) => ({ va: f.site ?? 0n, bytes: NOP5 })),
-  );
+/** Hooks all sites with kpatch's own ops. Answers 0 or a negative errno: then nothing is hooked. */
+function* hook({ image, plan }: Request): Program<number> {
+  const ops = symbolVa(image, "kpatch_ftrace_ops");
+  const sites = plan.functions.map((f) => f.site ?? 0n);
+  const ret = yield* ftraceSetFilterIps(image, ops, sites, false, true);
+  return ret === 0 ? yield* registerFtraceFunction(image, ops) : ret;
+}
+
+function* unhook({ image }: Request): Program<void> {
+  yield* unregisterFtraceFunction(image, symbolVa(image, "kpatch_ftrace_ops"));
 }
 
 function* enable(request: Request): Program<Outcome> {
@@ -219,7 +226,7 @@ function* enable(request: Request): Program<Outcome> {
     { active, publish: () => addFuncs(request) },
     { before: () => hook(request), undo: () => unhook(request) },
   );
-  if (checked.blockers.length > 0) return busy(checked);
+  if (typeof checked === "number" || checked.blockers.length > 0) return busy(checked);
   yield* log("kpatch: loaded patch module");
   return outcome("applied", "no patched function was on any stack", [], checked.tasks);
 }
@@ -233,9 +240,9 @@ function* disable(request: Request): Program<Outcome> {
   const checked = yield* attempts(
     request,
     { active, publish: () => removeFuncs(request) },
-    { before: nothing, undo: nothing },
+    { before: ready, undo: nothing },
   );
-  if (checked.blockers.length > 0) return busy(checked);
+  if (typeof checked === "number" || checked.blockers.length > 0) return busy(checked);
   yield* unhook(request);
   yield* log("kpatch: unloaded patch module");
   return outcome("applied", "no new function was on any stack", [], checked.tasks);

@@ -1,7 +1,7 @@
 // The door that live patching uses: the trace of a task that does not run, or the reason why there is none that can be
 // relied on. kernel/stacktrace.c, stack_trace_save_tsk_reliable(); arch/x86/kernel/stacktrace.c,
 // arch_stack_walk_reliable().
-import type { Read, Task } from "../kernel/index.ts";
+import { dynamicText, type Read, type Task, type TextRange } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
 import type { Unwinder } from "./row.ts";
 import { formatText } from "./text.ts";
@@ -12,7 +12,7 @@ export const KLP_MAX_STACK_ENTRIES = 100;
 export const KPATCH_MAX_STACK_ENTRIES = 64;
 
 /** What a walk of a task needs besides the task. */
-export type Memory = Pick<WalkInput, "read" | "images" | "recoverRetAddr">;
+export type Memory = Pick<WalkInput, "read" | "images" | "isText" | "recoverRetAddr">;
 
 function inactive(memory: Memory, task: Task, maxFrames: number): WalkInput {
   return {
@@ -68,7 +68,12 @@ export function stackTraceSaveRegs(
   });
 }
 
-/** Memory for walks of a kernel with patches loaded beside it. */
+/** Memory for walks of a kernel with patches loaded beside it, at one moment: what came to be as text is looked up once. */
 export function walkMemory(read: Read, kernel: Image, patches: readonly Image[] = []): Memory {
-  return { read, images: [kernel, ...patches] };
+  let made: readonly TextRange[] | undefined;
+  const isText = (va: bigint): boolean => {
+    made ??= dynamicText(read, kernel);
+    return made.some((r) => va >= r.lo && va < r.hi);
+  };
+  return { read, images: [kernel, ...patches], isText };
 }

@@ -63,6 +63,7 @@ export type Start =
  * images          the kernel first, then modules and patches: what counts as text, and its symbols
  * stack           the task's own; ptRegsVa: its task_pt_regs
  * maxFrames       what the consumer takes
+ * isText          what counts as text, where it is more than the images: trampolines, loaded modules
  * recoverRetAddr  the original of a return address that a return trampoline replaced (unwind_recover_ret_addr)
  */
 export interface WalkInput {
@@ -72,6 +73,7 @@ export interface WalkInput {
   readonly ptRegsVa: bigint;
   readonly start: Start;
   readonly maxFrames: number;
+  readonly isText?: (va: bigint) => boolean;
   readonly recoverRetAddr?: (slot: bigint, ra: bigint) => bigint;
 }
 
@@ -98,10 +100,14 @@ function contains(range: StackRange, va: bigint, n: number): boolean {
   return va >= range.lo && va + BigInt(n) <= range.hi;
 }
 
+function isText(input: WalkInput, va: bigint): boolean {
+  return kernelTextAddress(input.images, va) || (input.isText?.(va) ?? false);
+}
+
 function surroundings(input: WalkInput, stack: StackInfo): Surroundings {
   return {
     peek: (va) => (contains(stack.range, va, 8) ? word(input, va) : undefined),
-    isText: (va) => kernelTextAddress(input.images, va),
+    isText: (va) => isText(input, va),
     ptRegsVa: input.ptRegsVa,
   };
 }
@@ -201,7 +207,7 @@ export function archStackWalk(unwinder: Unwinder, input: WalkInput): Trace {
     const { at } = state;
     const given = frames.length === 0 && start.kind === "registers";
     if (!given && at.ip === 0n) return stop(because("zero", at.sp - 8n));
-    if (!given && !kernelTextAddress(input.images, at.ip)) return stop(because("not_text", at.ip));
+    if (!given && !isText(input, at.ip)) return stop(because("not_text", at.ip));
     if (frames.length >= input.maxFrames) return stop(because("too_deep", at.sp));
     frames.push({ ip: at.ip, sp: at.sp, regs: state.regs });
     if (state.regs) doubt ??= because("pt_regs", at.sp - BigInt(PT_REGS.size));

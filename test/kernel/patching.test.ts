@@ -217,6 +217,8 @@ describe("redirection", () => {
   const hook = (guest: Guest): void => {
     const caller = symbolVa(built.image, "ftrace_caller");
     for (const site of sites()) guest.machine.write(site, callInsn(site, caller));
+    const at = symbolVa(built.image, "ftrace_call");
+    guest.machine.write(at, callInsn(at, symbolVa(built.image, "kpatch_ftrace_handler")));
   };
 
   test("through ftrace_caller at quiescence, the new pair gives the same results", () => {
@@ -244,18 +246,22 @@ describe("redirection", () => {
     const poke = (g: Guest): void => {
       const vec = symbolVa(built.image, "tp_vec");
       const desc = symbolVa(built.image, "bp_desc");
-      sites().forEach((site, i) => {
-        const at = vec + BigInt(i * TEXT_POKE_LOC.size);
-        g.machine.write64(fieldVa(TEXT_POKE_LOC, at, "addr"), site);
-        g.machine.write64(
-          fieldVa(TEXT_POKE_LOC, at, "target"),
-          symbolVa(built.image, "ftrace_caller"),
-        );
-        g.machine.write(fieldVa(TEXT_POKE_LOC, at, "opcode"), Uint8Array.of(0xe8, 5));
-      });
+      [...sites()]
+        .sort((a, b) => (a < b ? -1 : 1))
+        .forEach((site, i) => {
+          const at = vec + BigInt(i * TEXT_POKE_LOC.size);
+          g.machine.write64(fieldVa(TEXT_POKE_LOC, at, "addr"), site);
+          g.machine.write64(
+            fieldVa(TEXT_POKE_LOC, at, "target"),
+            symbolVa(built.image, "ftrace_caller"),
+          );
+          g.machine.write(fieldVa(TEXT_POKE_LOC, at, "opcode"), Uint8Array.of(0xe8, 5));
+        });
       g.machine.write32(fieldVa(BP_DESC, desc, "nr_entries"), sites().length);
       g.machine.write32(fieldVa(BP_DESC, desc, "refs"), 1);
       for (const site of sites()) g.machine.write(site, Uint8Array.of(0xcc));
+      const at = symbolVa(built.image, "ftrace_call");
+      g.machine.write(at, callInsn(at, symbolVa(built.image, "kpatch_ftrace_handler")));
       g.machine.watch({ kind: "entry", lo: symbolVa(built.image, "poke_int3_handler") });
     };
     script(guest, [

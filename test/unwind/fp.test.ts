@@ -164,7 +164,6 @@ test("the stacks of every task are shown with the truth", () => {
     "__schedule",
     "schedule",
     "schedule_timeout",
-    "schedule_timeout_interruptible",
     "patch_call",
     "patchd",
     "kthread",

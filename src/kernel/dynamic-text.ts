@@ -1,0 +1,33 @@
+// Text that came to be at run time, as the guest's own lists have it: ftrace's trampolines. Reading takes no lock; a list
+// that is being changed ends early.
+import type { Image } from "../link/index.ts";
+import { readField, readUint, symbolVa, type Read } from "./image.ts";
+import { FTRACE_OPS } from "./ftrace-layout.ts";
+
+/** [lo, hi) and what it is. */
+export interface TextRange {
+  readonly lo: bigint;
+  readonly hi: bigint;
+  readonly name: string;
+}
+
+/** The trampolines of the registered ops. kernel: kernel/trace/ftrace.c, is_ftrace_trampoline() */
+export function ftraceTrampolines(read: Read, image: Image): readonly TextRange[] {
+  const end = symbolVa(image, "ftrace_list_end");
+  const out: TextRange[] = [];
+  const seen = new Set<bigint>();
+  for (let ops = readUint(read, symbolVa(image, "ftrace_ops_list"), 8); ops !== end;) {
+    if (ops === 0n || seen.has(ops)) break;
+    seen.add(ops);
+    const lo = readField(read, FTRACE_OPS, ops, "trampoline");
+    const size = readField(read, FTRACE_OPS, ops, "trampoline_size");
+    if (lo !== 0n) out.push({ lo, hi: lo + size, name: "ftrace_trampoline" });
+    ops = readField(read, FTRACE_OPS, ops, "next");
+  }
+  return out;
+}
+
+/** Everything that counts as kernel text at this moment beside the images that the reader knows. */
+export function dynamicText(read: Read, image: Image): readonly TextRange[] {
+  return ftraceTrampolines(read, image);
+}
