@@ -183,7 +183,7 @@ C_FUNC_START rcu_tasks_be_rude
 	ret
 SYM_FUNC_END rcu_tasks_be_rude
 
-# rdi, rsi: an array of fentry sites, rdx: struct module or 0. Makes their records. A module's sites become nops; nobody
+# rdi, rsi: an array of fentry sites, rcx (the patch call's third argument): struct module or 0. Makes their records. A module's sites become nops; nobody
 # can run there yet. Returns the ftrace_page, or 0. ftrace_lock is held, or nobody else runs.
 C_FUNC_START ftrace_process_locs
 	pushq	%rbx
@@ -192,7 +192,7 @@ C_FUNC_START ftrace_process_locs
 	pushq	%r14
 	movq	%rdi, %rbx
 	movq	%rsi, %r12
-	movq	%rdx, %r13
+	movq	%rcx, %r13
 	movq	%rsi, %rdi
 	subq	%rbx, %rdi
 	addq	%rdi, %rdi			/* 16 bytes for each 8 */
@@ -259,7 +259,7 @@ SYM_FUNC_END ftrace_release_mod
 C_FUNC_START_NOTRACE ftrace_init
 	movq	$__start_mcount_loc, %rdi
 	movq	$__stop_mcount_loc, %rsi
-	xorl	%edx, %edx
+	xorl	%ecx, %ecx
 	call	ftrace_process_locs
 	FRAME_END
 	ret

@@ -62,6 +62,15 @@ C_FUNC_START_NOTRACE patch_upcall
 	jmp	.Lorder				/* the frame is patch_loop's */
 SYM_FUNC_END patch_upcall
 
+# rdi: address, rsi: its argument. For functions that the kernel's own symbols do not name: a module's.
+C_FUNC_START_NOTRACE call_address
+	movq	%rdi, %rax
+	movq	%rsi, %rdi
+	call	*%rax
+	FRAME_END
+	ret
+SYM_FUNC_END call_address
+
 C_FUNC_START_NOTRACE patchd
 1:	movl	$1, %edi
 	call	patch_loop

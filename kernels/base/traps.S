@@ -139,7 +139,7 @@ C_FUNC_START_NOTRACE find_bug
 	je	3f
 	addq	$SIZEOF_bug_entry, %rax
 	jmp	4b
-5:	xorl	%eax, %eax
+5:	call	module_find_bug
 3:	FRAME_END
 	ret
 SYM_FUNC_END find_bug

@@ -21,3 +21,9 @@ export {
 } from "./state.ts";
 export { branchTo, NOP5, textPokeBp, textPokeBpLocked, type TextPokeLoc } from "./text-poke.ts";
 export { readTrace, startFunctionTracer, stopFunctionTracer, type TraceEntry } from "./tracer.ts";
+export {
+  ftraceModuleEnable,
+  ftraceModuleInit,
+  ftraceReleaseMod,
+  type ModuleRange,
+} from "./module.ts";

@@ -1,8 +1,9 @@
-// Text that came to be at run time, as the guest's own lists have it: ftrace's trampolines. Reading takes no lock; a list
+// Text that came to be at run time, as the guest's own lists have it: ftrace's trampolines and loaded modules. Reading takes no lock; a list
 // that is being changed ends early.
 import type { Image } from "../link/index.ts";
 import { readField, readUint, symbolVa, type Read } from "./image.ts";
 import { FTRACE_OPS } from "./ftrace-layout.ts";
+import { readModules } from "./module-layout.ts";
 
 /** [lo, hi) and what it is. */
 export interface TextRange {
@@ -29,5 +30,8 @@ export function ftraceTrampolines(read: Read, image: Image): readonly TextRange[
 
 /** Everything that counts as kernel text at this moment beside the images that the reader knows. */
 export function dynamicText(read: Read, image: Image): readonly TextRange[] {
-  return ftraceTrampolines(read, image);
+  const modules = readModules(read, image)
+    .filter((m) => m.state !== "unformed")
+    .map((m) => ({ lo: m.base, hi: m.base + BigInt(m.textSize), name: m.name }));
+  return [...ftraceTrampolines(read, image), ...modules];
 }

@@ -76,3 +76,11 @@ export {
   TRACE_ENTRY,
 } from "./ftrace-layout.ts";
 export { dynamicText, ftraceTrampolines, type TextRange } from "./dynamic-text.ts";
+export {
+  MODULE,
+  MODULE_CONSTANTS,
+  readModule,
+  readModules,
+  type GuestModule,
+  type ModuleState,
+} from "./module-layout.ts";

@@ -3,6 +3,7 @@
 // nowhere else, as arch/x86/kernel/asm-offsets.c does it; names are those of Linux v6.12.
 import { FTRACE_CONSTANTS, FTRACE_STRUCTS, WORKER_POOL } from "./ftrace-layout.ts";
 import { KLP_CONSTANTS, KLP_STRUCTS } from "./klp-layout.ts";
+import { MODULE, MODULE_CONSTANTS } from "./module-layout.ts";
 import { makeStruct, type Field } from "./struct.ts";
 
 /**
@@ -273,6 +274,7 @@ export const ERRNO = {
 
 const STRUCTS = [
   ...FTRACE_STRUCTS,
+  MODULE,
   ...KLP_STRUCTS,
   TASK,
   PT_REGS,
@@ -314,7 +316,7 @@ export function asmOffsetsInc(): string {
     text += line(`TIF_${name}`, bit) + line(`_TIF_${name}`, 2 ** bit);
   }
   for (const [name, value] of Object.entries(TASK_STATE)) text += line(`TASK_${name}`, value);
-  const constants = { ...CONSTANTS, ...FTRACE_CONSTANTS, ...KLP_CONSTANTS };
+  const constants = { ...CONSTANTS, ...FTRACE_CONSTANTS, ...MODULE_CONSTANTS, ...KLP_CONSTANTS };
   for (const [name, value] of Object.entries(constants)) text += line(name, value);
   return text;
 }

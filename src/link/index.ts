@@ -5,3 +5,4 @@ export type { Image, ImageSection, ImageSymbol, Segment, SegmentFlags } from "./
 export type { Layout, Region } from "./layout.ts";
 export { link, linkModule } from "./link.ts";
 export { LinkError } from "./relocate.ts";
+export type { Obj } from "../asm/index.ts";

@@ -37,7 +37,7 @@ const PAGE_SIZE = 4096;
 export function link(objs: readonly Obj[], layout: Layout): Image {
   const regions = placeRegions(objs, layout.regions);
   checkOverlap(regions);
-  const image = finish(layout.name, objs, regions, undefined);
+  const image = finish(layout.name, objs, regions, []);
   const entry = findSymbol(image, layout.entry);
   if (entry === undefined) throw new LinkError(`entry symbol ${layout.entry} is undefined`);
   return { ...image, entry: entry.va };
@@ -46,12 +46,12 @@ export function link(objs: readonly Obj[], layout: Layout): Image {
 /**
  * Links one object as a module: symbols it does not define are those of another image.
  *
- * against  the image that is running
+ * against  the image that is running; of several the first that has the symbol
  * at       where the module goes; room: bytes there are. Its code, then its data, each from a page of its own.
  */
 export function linkModule(
   obj: Obj,
-  against: Image,
+  against: Image | readonly Image[],
   at: { readonly va: bigint; readonly pa: bigint; readonly room: number },
 ): Image {
   const alloc = obj.sections.filter((s) => s.flags.alloc);
@@ -90,7 +90,7 @@ export function linkModule(
       `${obj.name}: the module needs ${used} bytes, there is room for ${at.room}`,
     );
   }
-  return finish(obj.name, [obj], placed, against);
+  return finish(obj.name, [obj], placed, "name" in against ? [against] : against);
 }
 
 function placeRegions(objs: readonly Obj[], regions: readonly Region[]): PlacedRegion[] {
@@ -180,7 +180,7 @@ function finish(
   name: string,
   objs: readonly Obj[],
   regions: readonly PlacedRegion[],
-  against: Image | undefined,
+  against: readonly Image[],
 ): Image {
   const places = new Map<Section, Placed>();
   for (const r of regions) for (const p of r.placed) places.set(p.section, p);
@@ -257,7 +257,7 @@ function makeSegment(
   r: PlacedRegion,
   globals: ReadonlyMap<string, GlobalSymbol>,
   places: ReadonlyMap<Section, Placed>,
-  against: Image | undefined,
+  against: readonly Image[],
 ): Segment {
   const full = r.placed.reduce(
     (n, p) => (p.section.type === "nobits" ? n : Math.max(n, p.offset + p.section.size)),
@@ -294,13 +294,15 @@ function resolve(
   obj: Obj,
   globals: ReadonlyMap<string, GlobalSymbol>,
   places: ReadonlyMap<Section, Placed>,
-  against: Image | undefined,
+  against: readonly Image[],
 ): bigint | undefined {
   if (s.bind === "local") return valueOf(s, obj, places);
   const own = globals.get(s.name);
   if (own !== undefined) return own.va;
-  const outside = against === undefined ? undefined : findSymbol(against, s.name);
-  if (outside !== undefined) return outside.va;
+  for (const image of against) {
+    const outside = findSymbol(image, s.name);
+    if (outside !== undefined) return outside.va;
+  }
   return s.bind === "weak" ? 0n : undefined;
 }
 

@@ -39,3 +39,13 @@ export {
   type SessionStop,
 } from "./session.ts";
 export { SIMPLE_TIMEOUT_S } from "./simple.ts";
+export {
+  deleteModule,
+  initModule,
+  linkModuleAt,
+  loadedModules,
+  type LoadedModule,
+  type ModuleNotifier,
+  type ModuleSource,
+  type ModuleWorld,
+} from "./kernel-module.ts";

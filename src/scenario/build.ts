@@ -18,6 +18,8 @@ export interface BuiltScenario {
   readonly scenario: Scenario;
   readonly image: Image;
   readonly patch: Image | undefined;
+  /** Loadable modules by name, not linked: where one goes is known when it is loaded. */
+  readonly modules: Readonly<Record<string, Obj>>;
 }
 
 /** What kmalloc has: enough for every structure of patching and tracing, and something for each task. */
@@ -55,7 +57,15 @@ export function buildScenario(scenario: Scenario, tools: Toolchain): BuiltScenar
     }
   }
   const patch = scenario.patch === undefined ? undefined : buildPatch(image, scenario, tools);
-  return { scenario, image, patch };
+  const modules = Object.fromEntries(
+    scenario.modules.map((m) => [moduleName(m), assembleFile(scenario, m, tools)]),
+  );
+  return { scenario, image, patch, modules };
+}
+
+/** KBUILD_MODNAME: the file's name with `-` as `_`. */
+function moduleName({ name }: SourceFile): string {
+  return name.replace(/^.*\//, "").replace(/\.S$/, "").replaceAll("-", "_");
 }
 
 /** Links a patch object at the place that the kernel keeps for it. */

@@ -28,6 +28,7 @@ export interface SourceFile {
  * hz           ticks per virtual second; tickInsns: instructions per tick
  * sources      the kernel's files in link order, then the scenario's
  * includes     text by the name that `.include` uses
+ * modules      loadable modules, which nobody loads by himself; a module's name is its file's
  * functions    names of the functions that the patch replaces
  * results      guest symbols of 8 bytes that must equal an unpatched run's when the workload is done
  * budgetInsns  instructions from the ready mark within which everything must have happened
@@ -46,6 +47,7 @@ export interface Scenario {
   readonly sources: readonly SourceFile[];
   readonly includes: Readonly<Record<string, string>>;
   readonly patch: SourceFile | undefined;
+  readonly modules: readonly SourceFile[];
   readonly functions: readonly string[];
   readonly claims: Readonly<Record<string, Claim>>;
   readonly results: readonly string[];
@@ -68,15 +70,19 @@ export function loadScenario(name: string, files: (path: string) => string | und
     ...kernelFiles(file.kernel, files).map((f) => `${file.kernel}/${f}`),
     ...file.sources.map((f) => `${name}/${f}`),
   ].map((p): SourceFile => ({ name: p, text: need(files, p) }));
-  const { patch: patchName, ...rest } = file;
+  const { patch: patchName, modules: moduleNames, ...rest } = file;
+  const modules = moduleNames.map((f): SourceFile => ({
+    name: `${name}/${f}`,
+    text: need(files, `${name}/${f}`),
+  }));
   const patch =
     patchName === undefined
       ? undefined
       : { name: `${name}/${patchName}`, text: need(files, `${name}/${patchName}`) };
   const includes: Record<string, string> = {};
-  const all = patch === undefined ? sources : [...sources, patch];
+  const all = [...sources, ...(patch === undefined ? [] : [patch]), ...modules];
   for (const source of all) collectIncludes(source.text, folders, files, includes);
-  return Object.freeze({ ...rest, sources, includes, patch });
+  return Object.freeze({ ...rest, sources, includes, patch, modules });
 }
 
 function need(files: (path: string) => string | undefined, path: string): string {

@@ -24,6 +24,7 @@ export const ScenarioFile = v.strictObject({
   threadSize: v.picklist([4096, 8192, 16384]),
   sources: v.array(name),
   patch: v.optional(name),
+  modules: v.optional(v.array(name), []),
   functions: v.array(name),
   claims: v.record(
     name,

@@ -1,0 +1,77 @@
+// struct module as a running kernel has it, and the readers of the list of modules. Names are those of
+// include/linux/module.h; who loads and unloads them is src/patch.
+import type { Image } from "../link/index.ts";
+import { readField, readUint, symbolVa, type Read } from "./image.ts";
+import { makeStruct } from "./struct.ts";
+
+/** struct module. DIFFERS: its sections are one run of pages; no symbol table of its own, no parameters. */
+// prettier-ignore
+export const MODULE = makeStruct("module", "MOD", [
+  ["state", 4],               // MODULE_STATE_*
+  ["refcnt", 4],              // MODULE_REF_BASE while nobody uses it, 0 when it may not be used any more
+  ["list", 16, 8],
+  ["name", 56, 8],            // NUL-terminated
+  ["init", 8],
+  ["exit", 8],
+  ["base", 8],                // mem[MOD_TEXT].base
+  ["size", 8],                // of everything
+  ["text_size", 8],
+  ["bug_table", 8],
+  ["bug_table_end", 8],
+  ["klp", 1],                 // is_livepatch_module()
+]);
+
+// prettier-ignore
+export const MODULE_CONSTANTS = {
+  MODULE_STATE_LIVE: 0, MODULE_STATE_COMING: 1, MODULE_STATE_GOING: 2, MODULE_STATE_UNFORMED: 3,
+  MODULE_REF_BASE: 1,
+} as const;
+
+export type ModuleState = "live" | "coming" | "going" | "unformed";
+const STATES: readonly ModuleState[] = ["live", "coming", "going", "unformed"];
+
+/** A module of the guest's list. */
+export interface GuestModule {
+  readonly va: bigint;
+  readonly name: string;
+  readonly state: ModuleState;
+  readonly refcnt: number;
+  readonly init: bigint;
+  readonly exit: bigint;
+  readonly base: bigint;
+  readonly size: number;
+  readonly textSize: number;
+  readonly isLivepatch: boolean;
+}
+
+/** The module whose struct lies at va. */
+export function readModule(read: Read, va: bigint): GuestModule {
+  const f = (name: keyof typeof MODULE.fields): bigint => readField(read, MODULE, va, name);
+  const { offset, size } = MODULE.fields.name;
+  const name = read(va + BigInt(offset), size);
+  const end = name.indexOf(0);
+  return {
+    va,
+    name: new TextDecoder("latin1").decode(end < 0 ? name : name.subarray(0, end)),
+    state: STATES[Number(f("state"))] ?? "unformed",
+    refcnt: Number(f("refcnt")),
+    init: f("init"),
+    exit: f("exit"),
+    base: f("base"),
+    size: Number(f("size")),
+    textSize: Number(f("text_size")),
+    isLivepatch: f("klp") !== 0n,
+  };
+}
+
+/** The list `modules`, from the one that was loaded last. Its links can be followed at every instruction. */
+export function readModules(read: Read, image: Image): readonly GuestModule[] {
+  const head = symbolVa(image, "modules");
+  const out: GuestModule[] = [];
+  for (let at = readUint(read, head, 8); at !== head && at !== 0n; at = readUint(read, at, 8)) {
+    const va = at - BigInt(MODULE.fields.list.offset);
+    if (out.some((m) => m.va === va)) break;
+    out.push(readModule(read, va));
+  }
+  return out;
+}
