@@ -27,6 +27,8 @@ C_FUNC_START exit_notify
 	call	_raw_spin_lock
 	leaq	TASK_tasks(%rbx), %rsi
 	LIST_DEL %rsi, %rax, %rdx
+	movq	%rbx, %rdi
+	call	detach_pid
 	decl	nr_threads(%rip)
 	movq	$tasklist_lock, %rdi
 	call	_raw_spin_unlock

@@ -79,6 +79,11 @@ C_FUNC_START copy_process
 	incl	%eax
 	movl	%eax, last_pid(%rip)
 	movl	%eax, TASK_pid(%rbx)
+	andl	$PIDHASH_SIZE - 1, %eax		/* attach_pid() */
+	leaq	pid_hash(,%rax,8), %rdx
+	movq	(%rdx), %rax
+	movq	%rax, TASK_pid_next(%rbx)
+	movq	%rbx, (%rdx)
 	movl	TASK_TI_flags(%r13), %eax
 	andl	$(_TIF_PATCH_PENDING | _TIF_CHECKPOINT), %eax
 	testl	$PF_KTHREAD, TASK_flags(%rbx)
@@ -175,20 +180,36 @@ SYM_FUNC_END put_task_struct
 
 # edi: pid. Returns the task or 0; tasklist_lock is held.
 C_FUNC_START find_task_by_vpid
-	movq	$init_task + TASK_tasks, %rdx
-	movq	(%rdx), %rax
-1:	cmpq	%rdx, %rax
+	movl	%edi, %eax
+	andl	$PIDHASH_SIZE - 1, %eax
+	movq	pid_hash(,%rax,8), %rax
+1:	testq	%rax, %rax
+	jz	2f
+	cmpl	%edi, TASK_pid(%rax)
 	je	2f
-	cmpl	%edi, TASK_pid - TASK_tasks(%rax)
-	je	3f
-	movq	(%rax), %rax
+	movq	TASK_pid_next(%rax), %rax
 	jmp	1b
-2:	xorl	%eax, %eax
-	jmp	4f
-3:	subq	$TASK_tasks, %rax
-4:	FRAME_END
+2:	FRAME_END
 	ret
 SYM_FUNC_END find_task_by_vpid
+
+# rdi: task; tasklist_lock is held. kernel: detach_pid()
+C_FUNC_START detach_pid
+	movl	TASK_pid(%rdi), %eax
+	andl	$PIDHASH_SIZE - 1, %eax
+	leaq	pid_hash - TASK_pid_next(,%rax,8), %rdx	/* as if the bucket were a task */
+1:	movq	TASK_pid_next(%rdx), %rax
+	testq	%rax, %rax
+	jz	3f
+	cmpq	%rdi, %rax
+	je	2f
+	movq	%rax, %rdx
+	jmp	1b
+2:	movq	TASK_pid_next(%rdi), %rax
+	movq	%rax, TASK_pid_next(%rdx)
+3:	FRAME_END
+	ret
+SYM_FUNC_END detach_pid
 
 	.section .init.text, "ax", @progbits
 
@@ -226,6 +247,12 @@ SYM_DATA_END nr_threads
 SYM_DATA_START task_free_list
 	.quad	0
 SYM_DATA_END task_free_list
+
+	.bss
+	.p2align 3
+SYM_DATA_START pid_hash
+	.skip	8 * PIDHASH_SIZE
+SYM_DATA_END pid_hash
 
 # The arenas. Slots 0 to NR_CPUS - 1 are the idle tasks; init_task is CPU 0's.
 	.bss

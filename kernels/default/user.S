@@ -17,6 +17,13 @@
 	.section .user.text, "ax", @progbits
 
 SYM_CODE_START _start
+	.if	CROWD
+	SET_NAME crowd
+	movl	$CROWD, %r12d
+1:	CLONE_THREAD crowd, user_stacks+4*USER_STACK_SIZE
+	decl	%r12d
+	jnz	1b
+	.endif
 	CLONE_THREAD hammer_b, user_stacks+1*USER_STACK_SIZE
 	CLONE_THREAD paced, user_stacks+2*USER_STACK_SIZE
 	CLONE_THREAD hog, user_stacks+3*USER_STACK_SIZE
@@ -24,6 +31,14 @@ SYM_CODE_START _start
 	movq	$hammer_a_bytes, %rbx
 	jmp	hammer
 SYM_CODE_END _start
+
+# Whoever else there is sleeps in the kernel until a signal comes. All of them share a stack that they do not use.
+SYM_CODE_START crowd
+	movl	$QUIESCE_READY, %edi
+	USER_SYSCALL __NR_quiesce
+1:	USER_SYSCALL __NR_pause
+	jmp	1b
+SYM_CODE_END crowd
 
 SYM_CODE_START hammer_b
 	SET_NAME hammer_b
@@ -99,7 +114,7 @@ SYM_CODE_START done
 	ud2
 SYM_CODE_END done
 
-	USER_STACKS 3
+	USER_STACKS 4
 
 	.section .user.data, "aw", @progbits
 SYM_DATA_START hammer_a_bytes

@@ -122,7 +122,7 @@ SYM_DATA_START xfer_pages_flushed
 	.quad	0
 SYM_DATA_END xfer_pages_flushed
 SYM_DATA_START scenario_nr_ready
-	.long	5
+	.long	5 + CROWD
 SYM_DATA_END scenario_nr_ready
 SYM_DATA_START scenario_nr_done
 	.long	4

@@ -5,7 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { makeAssembler } from "../asm/index.ts";
 import { asmOffsetsInc } from "../kernel/index.ts";
 import type { BuiltScenario, Scenario, Toolchain } from "../scenario/index.ts";
-import { buildScenario, loadScenario } from "../scenario/index.ts";
+import { buildScenario, loadScenario, withTasks } from "../scenario/index.ts";
 import { unknown, UsageError } from "./errors.ts";
 import { readInput, textOf, TOP } from "./files.ts";
 
@@ -40,10 +40,10 @@ export function readScenario(name: string, changes: ScenarioChanges = {}): Scena
     }
     return textOf(join(TOP, "kernels", path));
   });
+  const sized = changes.tasks === undefined ? scenario : withTasks(scenario, changes.tasks);
   return {
-    ...scenario,
+    ...sized,
     vcpus: changes.vcpus ?? scenario.vcpus,
-    tasks: changes.tasks ?? scenario.tasks,
     ...(changes.patch === undefined ? {} : { patch: readPatch(changes.patch) }),
   };
 }

@@ -43,6 +43,7 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["timer", 24, 8],           // schedule_timeout's timer_list, in jiffies
   ["hrtimer", 24, 8],         // schedule_hrtimeout's, in the TSC of its CPU
   ["free_next", 8],           // next free slot
+  ["pid_next", 8],            // next in its bucket of pid_hash
   ["syscalls", 8],            // system calls entered
   ["nvcsw", 8],               // voluntary switches, and moments in user mode: what synchronize_rcu_tasks waits for
   ["trace_recursion", 8],
@@ -231,6 +232,7 @@ export const TASK_STATE = {
 // prettier-ignore
 export const CONSTANTS = {
   NR_CPUS: 8,
+  PIDHASH_SIZE: 4096,
   PAGE_SIZE: 4096, PAGE_SHIFT: 12,
   IRQ_STACK_SIZE: 16384,
   EXCEPTION_STKSZ: 4096,

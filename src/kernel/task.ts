@@ -15,6 +15,8 @@ import {
   TASK_STATE,
 } from "./layout.ts";
 
+const LATIN1 = new TextDecoder("latin1");
+
 /** A stack: [lo, hi). */
 export interface StackRange {
   readonly lo: bigint;
@@ -174,11 +176,13 @@ function listedTasks(read: Read, image: Image): ReadonlySet<bigint> {
 }
 
 function makeTask(slot: Uint8Array, va: bigint, stackSize: number, isListed: boolean): Task {
-  const at = (offset: bigint, n: number): Uint8Array =>
-    slot.subarray(Number(offset), Number(offset) + n);
+  const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
   const big = (field: keyof typeof TASK.fields): bigint =>
-    readUint(at, BigInt(TASK.fields[field].offset), TASK.fields[field].size);
-  const num = (field: keyof typeof TASK.fields): number => Number(big(field));
+    view.getBigUint64(TASK.fields[field].offset, true);
+  const num = (field: keyof typeof TASK.fields): number => {
+    const { offset, size } = TASK.fields[field];
+    return size === 4 ? view.getUint32(offset, true) : Number(view.getBigUint64(offset, true));
+  };
   const comm = slot.subarray(TASK.fields.comm.offset, TASK.fields.comm.offset + 16);
   const end = comm.indexOf(0);
   const lo = big("stack");
@@ -187,7 +191,7 @@ function makeTask(slot: Uint8Array, va: bigint, stackSize: number, isListed: boo
   return {
     va,
     pid: num("pid"),
-    comm: new TextDecoder("latin1").decode(end < 0 ? comm : comm.subarray(0, end)),
+    comm: LATIN1.decode(end < 0 ? comm : comm.subarray(0, end)),
     state: num("state"),
     flags: big("TI_flags"),
     cpu: num("TI_cpu"),

@@ -171,16 +171,16 @@ function* report(image: Image, blockers: readonly Blocker[]): Program<void> {
 function* attempts(
   request: Request,
   change: Change,
-  around: { before(): Program<number>; undo(): Program<void> },
+  around: { before?: () => Program<number>; undo?: () => Program<void> },
 ): Program<Checked | number> {
   const { image, hz } = request;
   for (let attempt = 1; ; attempt++) {
-    const ret = yield* around.before();
+    const ret = around.before === undefined ? 0 : yield* around.before();
     if (ret !== 0) return ret;
     const checked = yield* stopMachine(checkAndPublish(request, change));
     if (checked.blockers.length === 0) return checked;
     yield* report(image, checked.blockers);
-    yield* around.undo();
+    if (around.undo !== undefined) yield* around.undo();
     if (attempt === KPATCH_ATTEMPTS) return checked;
     yield* sleep(KPATCH_RETRY_S * hz);
   }
@@ -191,11 +191,6 @@ function busy(checked: Checked | number): Outcome {
     return outcome("refused", `the functions cannot be hooked (${checked})`);
   }
   return outcome("refused", `busy in all of ${KPATCH_ATTEMPTS} attempts`, checked.blockers);
-}
-
-function* nothing(): Program<void> {}
-function* ready(): Program<number> {
-  return 0;
 }
 
 /** Hooks all sites with kpatch's own ops. Answers 0 or a negative errno: then nothing is hooked. */
@@ -237,11 +232,7 @@ function* disable(request: Request): Program<Outcome> {
     lo: f.newVa,
     size: f.newSize,
   }));
-  const checked = yield* attempts(
-    request,
-    { active, publish: () => removeFuncs(request) },
-    { before: ready, undo: nothing },
-  );
+  const checked = yield* attempts(request, { active, publish: () => removeFuncs(request) }, {});
   if (typeof checked === "number" || checked.blockers.length > 0) return busy(checked);
   yield* unhook(request);
   yield* log("kpatch: unloaded patch module");

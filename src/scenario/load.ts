@@ -139,3 +139,30 @@ function collectIncludes(
     collectIncludes(found, folders, files, out);
   }
 }
+
+/** Above so many tasks stacks are small. DIFFERS: THREAD_SIZE is 16 KiB in the kernel; at scale it is 4 KiB here. */
+const SMALL_STACKS_FROM = 1024;
+/** What the kernel and a task take of RAM, from above: its image and tables; its task_struct and what kmalloc has for it. */
+const KERNEL_MIB = 34;
+const BYTES_PER_TASK = 512 + 64;
+
+/** What it takes to ask a task, to hear from it and to let it go. */
+const INSNS_PER_TASK = 6000;
+
+/** A virtual second is long enough that in some of them one CPU can do something about each task. */
+const TICK_INSNS_PER_TASK = 40;
+
+/** A scenario with another number of task slots, and with the stacks and the RAM that these need. */
+export function withTasks(scenario: Scenario, tasks: number): Scenario {
+  const threadSize = tasks > SMALL_STACKS_FROM ? 4096 : scenario.threadSize;
+  const need = KERNEL_MIB + Math.ceil((tasks * (threadSize + BYTES_PER_TASK)) / 2 ** 20);
+  const more = Math.max(0, tasks - scenario.tasks);
+  return {
+    ...scenario,
+    tasks,
+    threadSize,
+    tickInsns: Math.max(scenario.tickInsns, more * TICK_INSNS_PER_TASK),
+    ramMiB: Math.max(scenario.ramMiB, need),
+    budgetInsns: scenario.budgetInsns + more * INSNS_PER_TASK,
+  };
+}

@@ -9,6 +9,7 @@ import {
   ERRNO,
   fieldVa,
   FTRACE_OPS,
+  log,
   MODULE,
   readModules,
   type Program,
@@ -216,16 +217,20 @@ describe("a module", () => {
 
 describe("notifiers", () => {
   const words: string[] = [];
+  function* say(text: string): Program<void> {
+    words.push(text);
+    yield* log(text);
+  }
   const notifier = (name: string, refuse = 0): ModuleNotifier => ({
     *coming(m) {
-      words.push(`${name} coming ${m.name} ${m.state}`);
+      yield* say(`${name} coming ${m.name} ${m.state}`);
       return refuse;
     },
     *live(m) {
-      words.push(`${name} live ${m.name}`);
+      yield* say(`${name} live ${m.name}`);
     },
     *going(m) {
-      words.push(`${name} going ${m.name}`);
+      yield* say(`${name} going ${m.name}`);
     },
   });
 
