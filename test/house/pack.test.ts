@@ -39,7 +39,7 @@ describe.skipIf(!existsSync(join(TOP, "dist/.build")))("the packed package", () 
     ]) {
       expect(existsSync(join(PACKAGE, path)), path).toBe(true);
     }
-    expect(existsSync(join(PACKAGE, "src"))).toBe(false);
+    expect(existsSync(join(PACKAGE, "src", "patch"))).toBe(false);
   });
 
   it("runs without a checkout and without building", () => {
