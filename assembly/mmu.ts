@@ -351,6 +351,13 @@ export function reach<T>(va: u64, w: i32): usize {
   return reachSlow(va, sizeof<T>(), w);
 }
 
+/** As reach, for `n` bytes that lie in one page, by an instruction that does not execute alone. */
+export function reachRun(va: u64, n: u32, w: i32): usize {
+  const e = <usize>load<u32>(w ? TLB_W : TLB_R) + (((<usize>(va >> 12)) & 255) << 4);
+  if (load<u64>(e) == (va & ~(<u64>4095))) return <usize>va + <usize>load<u32>(e, 8);
+  return reachSlow(va, n, w);
+}
+
 /** As reach, for an access through rsp: a non-canonical address is #SS. */
 export function reachStack<T>(va: u64, w: i32): usize {
   const p = reach<T>(va, w);

@@ -21,10 +21,10 @@ import {
 } from "./abi";
 import { Cmp } from "./alu";
 import { zero } from "./flags";
-import { put, reach } from "./mmu";
+import { put, reach, reachRun } from "./mmu";
 import { the } from "./state";
 
-const REP_BATCH: i32 = 64;
+const REP_BATCH: u64 = 64;
 
 export function step<T>(): i64 {
   return load<u32>(EFL) & DF ? -(<i64>sizeof<T>()) : <i64>sizeof<T>();
@@ -43,8 +43,31 @@ export function source<T>(up: usize): usize {
   return reach<T>(address(RSI, up) + load<u64>(load<u16>(up, U_SEG)), 0);
 }
 
+/** How many of `most` elements from `va` on lie in its page. */
+function inPage<T>(va: u64, most: u64): u64 {
+  return min<u64>(most, (4096 - (va & 4095)) / sizeof<T>());
+}
+
+// `do` is one element. `many` does up to `most` upward at once where they lie in one page and answers how many it did, 0
+// when they have to be done one by one.
 @unmanaged
 export class Movs {
+  many<T>(up: usize, most: u64): u64 {
+    const to = load<u64>(RDI);
+    const from = load<u64>(RSI) + load<u64>(load<u16>(up, U_SEG));
+    const n = min<u64>(inPage<T>(from, most), inPage<T>(to, most));
+    if (n < 2) return 0;
+    const bytes = <u32>(n * sizeof<T>());
+    const s = reachRun(from, bytes, 0);
+    if (!s) return 0;
+    const d = reachRun(to, bytes, 1);
+    // What is written a little further on is read again: element by element, it repeats.
+    if (!d || d - s < <usize>bytes) return 0;
+    memory.copy(d, s, bytes);
+    store<u64>(RSI, load<u64>(RSI) + bytes);
+    store<u64>(RDI, to + bytes);
+    return n;
+  }
   compares(): bool {
     return false;
   }
@@ -62,6 +85,18 @@ export class Movs {
 }
 @unmanaged
 export class Stos {
+  many<T>(up: usize, most: u64): u64 {
+    const to = load<u64>(RDI);
+    const n = inPage<T>(to, most);
+    if (n < 2) return 0;
+    const bytes = <u32>(n * sizeof<T>());
+    const d = reachRun(to, bytes, 1);
+    if (!d) return 0;
+    if (sizeof<T>() == 1) memory.fill(d, load<u8>(RAX), bytes);
+    else for (let i: u32 = 0; i < bytes; i += sizeof<T>()) store<T>(d + i, load<T>(RAX));
+    store<u64>(RDI, to + bytes);
+    return n;
+  }
   compares(): bool {
     return false;
   }
@@ -75,6 +110,9 @@ export class Stos {
 }
 @unmanaged
 export class Lods {
+  many<T>(up: usize, most: u64): u64 {
+    return 0;
+  }
   compares(): bool {
     return false;
   }
@@ -89,6 +127,9 @@ export class Lods {
 }
 @unmanaged
 export class Scas {
+  many<T>(up: usize, most: u64): u64 {
+    return 0;
+  }
   compares(): bool {
     return true;
   }
@@ -102,6 +143,9 @@ export class Scas {
 }
 @unmanaged
 export class Cmps {
+  many<T>(up: usize, most: u64): u64 {
+    return 0;
+  }
   compares(): bool {
     return true;
   }
@@ -123,12 +167,21 @@ export class Cmps {
 export function stringOp<F extends Movs, T>(up: usize): bool {
   const m = load<u8>(up, U_MISC);
   if (!(m & (MISC_REP | MISC_REPNE))) return the<F>().do<T>(up);
-  let left = load<u32>(ONE) ? 1 : REP_BATCH;
+  const alone = load<u32>(ONE) != 0;
+  const plain = !alone && !(load<u32>(EFL) & DF) && !(m & MISC_ADDR32);
+  let left: u64 = alone ? 1 : REP_BATCH;
   while (address(RCX, up)) {
-    if (left-- == 0) {
+    if (!left) {
       store<i32>(INT_SHADOW, SHADOW_REP);
       return false;
     }
+    const n = plain ? the<F>().many<T>(up, min<u64>(left, load<u64>(RCX))) : 0;
+    if (n) {
+      store<u64>(RCX, load<u64>(RCX) - n);
+      left -= n;
+      continue;
+    }
+    left--;
     if (!the<F>().do<T>(up)) return false;
     advance(RCX, up, -1);
     if (the<F>().compares() && zero() == i32((m & MISC_REPNE) != 0)) break;
