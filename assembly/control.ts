@@ -20,6 +20,7 @@ import {
   FrameKind,
   Vector,
 } from "./abi";
+import { cetOn, trackIndirect } from "./cet";
 import { CondA } from "./flags";
 import { put, reachStack } from "./mmu";
 import { Operand } from "./operand";
@@ -58,6 +59,14 @@ function jumpTo(va: u64): usize {
       return b;
     }
   }
+  store<u64>(RIP, va);
+  return 0;
+}
+
+/** A near indirect call or jump: under CET the landing is looked at before anything executes there. */
+function tracked(up: usize, va: u64): usize {
+  if (!cetOn()) return jumpTo(va);
+  trackIndirect(up);
   store<u64>(RIP, va);
   return 0;
 }
@@ -139,7 +148,7 @@ export function callIndirect<S extends Operand, T>(up: usize): usize {
   const ret = nextRip(up);
   if (!pushReturn(ret)) return 0;
   record(load<u64>(RSP), ret, FrameKind.Call);
-  return jumpTo(target);
+  return tracked(up, target);
 }
 
 export function jmpIndirect<S extends Operand, T>(up: usize): usize {
@@ -147,7 +156,7 @@ export function jmpIndirect<S extends Operand, T>(up: usize): usize {
   if (the<S>().mem() && !s) return 0;
   const target = <u64>the<S>().get<T>(up, s);
   if (!canonical(target)) return usize(fault(Vector.GP, 0));
-  return jumpTo(target);
+  return tracked(up, target);
 }
 
 export function ret(up: usize): usize {

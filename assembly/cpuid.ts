@@ -15,6 +15,7 @@ import {
   TSC_AUX,
   Vector,
 } from "./abi";
+import { cetBits } from "./cet";
 import { Operand } from "./operand";
 import { fault, the, timeAt } from "./state";
 
@@ -82,7 +83,10 @@ export function cpuid(up: usize): bool {
     const apic = load<u64>(MSR_APIC_BASE) & 0x800 ? FEATURES_D : FEATURES_D & ~(<u32>0x200);
     return answer(0x000106a0, (id << 24) | (nr << 16) | 0x800, FEATURES_C, apic);
   }
-  if (leaf == 7 && sub == 0) return answer(0, FEATURES7_B, FEATURES7_C, FEATURES7_D);
+  if (leaf == 7 && sub == 0) {
+    const cet: u32 = cetBits() ? 1 << 20 : 0; // CET_IBT
+    return answer(0, FEATURES7_B, FEATURES7_C, FEATURES7_D | cet);
+  }
   if (leaf == 0xb) {
     // One thread in a core, all cores in a package.
     if (sub == 0) return answer(0, 1, 0x100, id);

@@ -26,6 +26,7 @@ import {
   MISC_ADDR32,
   MISC_LOCK,
   MISC_MEM,
+  MISC_NOTRACK,
   MISC_REP,
   MISC_REPNE,
   Operand,
@@ -120,6 +121,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
   let lock = false;
   let rep = 0; // 0xf2, 0xf3
   let seg = ZERO;
+  let notrack = false;
   let b = 0;
   const stop = limit < 15 ? limit : 15;
 
@@ -130,9 +132,14 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
     else if (b == 0x67) addr32 = true;
     else if (b == 0xf0) lock = true;
     else if (b == 0xf2 || b == 0xf3) rep = b;
-    else if (b == 0x64) seg = FS_BASE;
-    else if (b == 0x65) seg = GS_BASE;
-    else if (b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e) {
+    else if (b == 0x64) {
+      seg = FS_BASE;
+      notrack = false;
+    } else if (b == 0x65) {
+      seg = GS_BASE;
+      notrack = false;
+    } else if (b == 0x3e) notrack = true;
+    else if (b == 0x26 || b == 0x2e || b == 0x36) {
       // es cs ss ds: their base is 0, and they do not undo fs or gs
     } else if ((b & 0xf0) == 0x40) {
       rex = b;
@@ -296,6 +303,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
     (attr & ATTR_SP_ANY && bb == RSP);
 
   let misc = scale | (addr32 ? MISC_ADDR32 : 0) | (lock ? MISC_LOCK : 0) | (form ? MISC_MEM : 0);
+  if (notrack) misc |= MISC_NOTRACK;
   if (attr & ATTR_REP) misc |= rep == 0xf3 ? MISC_REP : rep == 0xf2 ? MISC_REPNE : 0;
   store<u16>(up, <u16>uop, U_OP);
   store<u8>(up, <u8>i, U_LEN);

@@ -40,6 +40,7 @@ import {
   markAccessed,
   typeOf,
 } from "./descriptor";
+import { trackEntry } from "./cet";
 import { setArithmetic } from "./flags";
 import {
   canonical,
@@ -250,6 +251,7 @@ function farTransfer<D extends Memory, T>(up: usize, calls: bool): usize {
   if (!markAccessed(cs, d)) return 0;
   if (calls && !pushFar<T>(nextRip(up))) return 0;
   enter(cs, load<i32>(CPL), rip);
+  trackEntry();
   return 0;
 }
 
@@ -275,6 +277,7 @@ function throughGate(up: usize, gate: i32, lo: u64, calls: bool): usize {
     if (!markAccessed(cs, d)) return 0;
     if (calls && !pushFar<u64>(ret)) return 0;
     enter(cs, cpl, rip);
+    trackEntry();
     return 0;
   }
   const dpl = dplOf(d);
@@ -292,6 +295,7 @@ function throughGate(up: usize, gate: i32, lo: u64, calls: bool): usize {
   const oldCs = load<u16>(SEG_CS);
   const oldSs = load<u16>(SEG_SS);
   enter(cs, dpl, rip);
+  trackEntry();
   store<u16>(SEG_SS, <u16>dpl);
   store<u64>(RSP, sp);
   moved(ret);

@@ -28,6 +28,7 @@ import {
   Vector,
 } from "./abi";
 import { apicOf, apicRead, apicWrite, NEVER, resetApic, setTscDeadline } from "./apic";
+import { cetCell, cetLegal } from "./cet";
 import { canonical, flushTlb } from "./mmu";
 import { fault, nextRip, timeAt } from "./state";
 
@@ -68,7 +69,7 @@ function msrCell(n: u32): usize {
   if (n == 0x2ff) return sysCell(MTRR_DEF);
   if (n >= 0x174 && n <= 0x176) return sysCell(SYSENTER + ((n - 0x174) << 3));
   if (n == 0x17a) return sysCell(MCG_STATUS);
-  return 0;
+  return cetCell(n);
 }
 
 /** Registers that answer the same always; NEVER for all others. */
@@ -156,7 +157,7 @@ function write(up: usize, n: u32, v: u64): bool {
   if (cell == EFER) return setEfer(v);
   if (cell == MSR_APIC_BASE) return setApicBase(v);
   if (cell) {
-    if (!mayHold(n, v)) return false;
+    if (!mayHold(n, v) || (cetCell(n) && !cetLegal(v))) return false;
     store<u64>(cell, v);
   } else if (n == 0x10) store<u64>(TSC_ADJUST, v - timeAt(up));
   else if (n == 0x3b) store<u64>(TSC_ADJUST, v);

@@ -43,6 +43,7 @@ import {
   U_TARGET,
 } from "./abi";
 import { Add } from "./alu";
+import { cetOn } from "./cet";
 import { CondE, lazy } from "./flags";
 import { ea } from "./operand";
 import { the } from "./state";
@@ -388,6 +389,7 @@ export function nearCall(up: usize, r: usize, w: usize): usize {
 }
 
 export function nearCallIndirect<S extends NearA>(up: usize, r: usize, w: usize): usize {
+  if (cetOn()) return 0; // the general form looks at the landing
   const sv = the<S>().va(up);
   if (!the<S>().covers<u64>(sv, r)) return 0;
   const ret = load<u64>(RIP_PAGE) + <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
@@ -401,6 +403,7 @@ export function nearCallIndirect<S extends NearA>(up: usize, r: usize, w: usize)
 }
 
 export function nearJmpIndirect<S extends NearA>(up: usize, r: usize, w: usize): usize {
+  if (cetOn()) return 0;
   const sv = the<S>().va(up);
   if (!the<S>().covers<u64>(sv, r)) return 0;
   return jump(<u64>the<S>().get<u64>(up, the<S>().at(up, sv, r)));

@@ -68,6 +68,7 @@ import {
 import { apicOf, pending } from "./apic";
 import { afterAlone, beforeAlone, drawAgain, drawnSoFar, fetch } from "./adversary";
 import { enterBlock, findBlock, newBlock } from "./block";
+import { cetOn, mayLand } from "./cet";
 import { takeLink } from "./control";
 import { decode, ended, movesSp, PAST_LIMIT } from "./decode";
 import { execute } from "../build/dispatch";
@@ -229,6 +230,7 @@ function build0xff(off: i32): usize {
 
 /** The block at RIP; 0 with a fault recorded. */
 function lookUp(single: bool): usize {
+  if (cetOn() && !mayLand()) return 0;
   const rip = load<u64>(RIP);
   store<u64>(RIP_PAGE, rip & ~(<u64>4095));
   const j = <usize>load<u32>(JUMPS) + (((<usize>(rip ^ (rip >> 12))) & (JUMP_ENTRIES - 1)) << 4);

@@ -43,6 +43,7 @@ import {
 } from "./abi";
 import { dropPage, dropPages } from "./adversary-tlb";
 import { apicOf } from "./apic";
+import { cetAllows, cetBits, trackEntry } from "./cet";
 import { debugChanged } from "./debug";
 import { unsupported } from "./far";
 import { rflags, setArithmetic } from "./flags";
@@ -151,6 +152,7 @@ export function syscall(up: usize): usize {
   store<u16>(SEG_SS, cs + 8);
   store<i32>(CPL, 0);
   selectTlb();
+  trackEntry();
   return switched();
 }
 
@@ -205,13 +207,15 @@ export function movToCr<S extends Operand, T>(up: usize): usize {
     if (v >> 32 || (v & 0x80000001) == 0x80000000 || (v & 0x60000000) == 0x20000000)
       return usize(fault(Vector.GP, 0));
     if (!(v & 0x80000000)) return usize(fault(Vector.GP, 0)); // paging cannot be left in long mode
+    if (!cetAllows(v, load<u64>(CR4))) return usize(fault(Vector.GP, 0));
     store<u64>(CR0, (v & CR0_ALLOWED) | 0x10);
   } else if (n == 2) store<u64>(CR2, v);
   else if (n == 3) {
     if (v & 0xffffff0000000000) return usize(fault(Vector.GP, 0));
     store<u64>(CR3, v);
   } else if (n == 4) {
-    if (v & ~CR4_ALLOWED || !(v & 0x20)) return usize(fault(Vector.GP, 0));
+    if (v & ~(CR4_ALLOWED | cetBits()) || !(v & 0x20) || !cetAllows(load<u64>(CR0), v))
+      return usize(fault(Vector.GP, 0));
     store<u64>(CR4, v);
     debugChanged();
   } else if (n == 8) {

@@ -39,6 +39,7 @@ import {
 } from "./abi";
 import { drain } from "./adversary";
 import { dropPage } from "./adversary-tlb";
+import { trackEntry } from "./cet";
 import { descriptor, isCode64, markAccessed } from "./descriptor";
 import { rflags } from "./flags";
 import { canonical, selectTlb, stackFaultWith, systemRead, systemSlot, systemWrite } from "./mmu";
@@ -138,6 +139,7 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   if (type == 14) clear |= IF;
   store<u64>(EFL, load<u64>(EFL) & ~clear);
   store<u64>(RIP, target);
+  trackEntry();
   if (vector == Vector.NMI && source == EVENT) store<i32>(NMI_BLOCKED, 1);
   if (vector == Vector.DB) store<u64>(DR0 + 56, load<u64>(DR0 + 56) & ~DR7_GD);
   return true;

@@ -353,7 +353,7 @@ export const X86: readonly Form[] = [
   x("0f 18 /2",       "prefetcht1 M",    "nop!",               "",         "",               "0f 18 13 | prefetcht1 BYTE PTR [rbx]"),
   x("0f 18 /3",       "prefetcht2 M",    "nop!",               "",         "",               "0f 18 1b | prefetcht2 BYTE PTR [rbx]"),
   x("0f 18 /r",       "nop Ev",          "nop!",               "",         "",               "0f 18 e3 | nop ebx"),
-  x("f3 0f 1e fa",    "endbr64",         "nop",                "",         "",               "f3 0f 1e fa | endbr64"),
+  x("f3 0f 1e fa",    "endbr64",         "endbr64",            "",         "",               "f3 0f 1e fa | endbr64"),
   x("f3 0f 1e fb",    "endbr32",         "nop",                "",         "",               "f3 0f 1e fb | endbr32"),
   x("np 0f ae e8-ef", "lfence",          "nop",                "",         "",               "0f ae e8 | lfence"),
   x("np 0f ae f0-f7", "mfence",          "fence",              "",         "",               "0f ae f0 | mfence"),

@@ -10,6 +10,7 @@ import {
   A_SIZE,
   A_START,
   CC_OP,
+  CET,
   CPL,
   CPU,
   CR0,
@@ -92,6 +93,8 @@ export interface MachineConfig {
   readonly devices?: readonly Device[];
   /** What the vCPUs may do besides the simplest; nothing if left out. */
   readonly adversary?: Adversary;
+  /** Whether the CPUs have CET's indirect branch tracking. */
+  readonly cet?: boolean;
 }
 
 export const REGISTERS = [
@@ -226,6 +229,7 @@ export class Machine {
     });
     c.exports.reset(config.nrVcpus);
     setAdversary(c, config.nrVcpus, config.adversary ?? {});
+    c.setU32(CET, config.cet === true ? 1 : 0);
     this.#snapshots = new SnapshotStore(c, config.nrVcpus, bus, isAdverse(config.adversary ?? {}));
     bus.devices.forEach((d) => d.connect?.(this));
   }

@@ -21,7 +21,7 @@ const BASE: ReadonlySet<string> = new Set([
 ]); // prettier-ignore
 
 /** The others that this table knows; a feature that is not here is not promised. SDM Vol. 2, "CPUID". */
-const BITS: Readonly<Record<string, Bit>> = {
+export const BITS: Readonly<Record<string, Bit>> = {
   FPU: bit(1, "edx", 0),
   FPU287: bit(1, "edx", 0),
   FPU387: bit(1, "edx", 0),
@@ -75,6 +75,7 @@ const BITS: Readonly<Record<string, Bit>> = {
   MOVDIR64B: bit(7, "ecx", 28),
   SERIALIZE: bit(7, "edx", 14),
   CET_IBT: bit(7, "edx", 20),
+  LAHF: bit(0x80000001, "ecx", 0),
   LZCNT: bit(0x80000001, "ecx", 5),
   SVM: bit(0x80000001, "ecx", 2),
   SSE4A: bit(0x80000001, "ecx", 6),
@@ -116,8 +117,12 @@ export class Promises {
     if (BASE.has(feature)) return true;
     const b = BITS[feature];
     if (!b) return false;
-    const v = this.leaf(b.leaf)[REGISTERS.indexOf(b.register)] ?? 0n;
-    return ((v >> BigInt(b.bit)) & 1n) === 1n;
+    return ((this.register(b.leaf, b.register) >> BigInt(b.bit)) & 1n) === 1n;
+  }
+
+  /** One register of a leaf. */
+  register(leaf: number, name: Register): bigint {
+    return this.leaf(leaf)[REGISTERS.indexOf(name)] ?? 0n;
   }
 
   /** Whether all that an instruction needs is promised. */

@@ -66,7 +66,7 @@ export interface GateOptions {
   readonly absent?: boolean;
 }
 
-export interface BareOptions extends Pick<MachineConfig, "devices" | "adversary"> {
+export interface BareOptions extends Pick<MachineConfig, "devices" | "adversary" | "cet"> {
   readonly vcpus?: number;
 }
 
