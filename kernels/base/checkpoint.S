@@ -19,7 +19,7 @@ C_FUNC_START_NOTRACE checkpoint_stop
 	/* Cleared first: a request that comes while this task is leaving sets it again. */
 	lock btrl $TIF_CHECKPOINT, TASK_TI_flags(%rbx)
 	cmpl	$CHECKPOINT_POLICY_PASS, checkpoint_policy(%rip)
-	je	2f
+	je	4f
 	movq	%rsp, %r12
 	movq	%r12, %rdi
 	call	init_wait
@@ -42,6 +42,9 @@ SYM_INNER_LABEL checkpoint_leave
 	popq	%rbx
 	FRAME_END
 	ret
+4:	movq	%rbx, %rdi
+SYM_INNER_LABEL checkpoint_pass
+	jmp	2b
 SYM_FUNC_END checkpoint_stop
 
 # rdi: a user task. Makes it come to the checkpoint: flag, fake signal, wake-up or kick.

@@ -79,6 +79,7 @@ C_FUNC_START kthread
 SYM_FUNC_END kthread
 
 C_FUNC_START kthread_should_stop
+	call	kgr_task_safe			/* the annotated point of kGraft */
 	GET_CURRENT %rdx
 	xorl	%eax, %eax
 	btl	$KTHREAD_SHOULD_STOP, TASK_kthread_flags(%rdx)

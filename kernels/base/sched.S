@@ -350,7 +350,10 @@ C_FUNC_START preempt_schedule_irq
 SYM_FUNC_END preempt_schedule_irq
 
 C_FUNC_START __cond_resched
-	cmpl	$0, %gs:pcpu_hot+X86_preempt_count
+	cmpl	$0, klp_resched_enabled(%rip)	/* klp_cond_resched() */
+	je	3f
+	call	__klp_sched_try_switch
+3:	cmpl	$0, %gs:pcpu_hot+X86_preempt_count
 	jne	1f
 	call	preempt_schedule
 	movl	$1, %eax

@@ -37,7 +37,8 @@ C_FUNC_START worker_thread
 	subq	$8, %rsp
 	movq	%rdi, %rbx
 	GET_CURRENT %r12
-1:	call	kthread_should_park
+1:	call	kgr_task_safe			/* between two works it holds nothing */
+	call	kthread_should_park
 	testl	%eax, %eax
 	jz	2f
 	call	kthread_parkme

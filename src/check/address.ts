@@ -18,6 +18,11 @@ export function oldAt(plan: PatchPlan, va: bigint): PatchedFunction | undefined 
   return plan.functions.find((f) => va >= f.oldVa && va < f.oldVa + BigInt(f.oldSize));
 }
 
+/** The patched function whose new variant holds `va`. */
+export function newAt(plan: PatchPlan, va: bigint): PatchedFunction | undefined {
+  return plan.functions.find((f) => va >= f.newVa && va < f.newVa + BigInt(f.newSize));
+}
+
 /** "0x" and the address in hexadecimal. */
 export function hex(va: bigint): string {
   return `0x${BigInt.asUintN(64, va).toString(16)}`;

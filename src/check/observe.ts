@@ -14,6 +14,7 @@ import { runnerOf, trueStack, trueStackOf, type LogRecord } from "../machine/ind
 import type { PatchPlan, Session } from "../patch/index.ts";
 import { oldAt } from "./address.ts";
 import { commitWrites, promiseOf } from "./promises.ts";
+import { collectSwitches, watchSwitches } from "./switches.ts";
 import {
   ENTRY_KINDS,
   type Commit,
@@ -65,6 +66,7 @@ export function watchPlan(session: Session, plan: PatchPlan): readonly number[] 
       if (s) handles.push(session.watch({ kind: "entry", lo: s.va, id: idOf(kind, 0) }));
     }
   }
+  watchSwitches(session);
   return handles;
 }
 
@@ -92,6 +94,12 @@ export function traceTasks(session: Session): readonly { task: Task; named: Trac
       runnable: task.state === TASK_STATE.RUNNING && !task.isIdle,
     },
   }));
+}
+
+/** A task that is not among those of before. */
+function named(t: Task): TraceTask {
+  const kind = t.isKthread ? "kthread" : "user";
+  return { pid: t.pid, comm: t.comm, kind, lo: t.stack.lo, hi: t.stack.hi, runnable: false };
 }
 
 /** The true kernel stacks of all tasks at this moment. A task in user mode has an empty one. */
@@ -170,11 +178,17 @@ export function observe(session: Session, run: ObservedRun): Observation {
     s.frames.some((f) => oldAt(plan, f.ip) !== undefined),
   );
   let commit: Commit | undefined;
+  const collected = collectSwitches(session, readyAt, (t) => {
+    const known = tasks.find((x) => x.lo === t.stack.lo && x.pid === t.pid);
+    return known ?? traceTasks(session).find((x) => x.task.va === t.va)?.named ?? named(t);
+  });
   session.agent.onWrite = (w) => {
+    collected.wrote(w);
     if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session) };
   };
   const finish = (end: RunEnd): Trace => {
     session.agent.onWrite = undefined;
+    collected.stop();
     const events = session.events();
     const state = session.agent.state();
     const late = traceTasks(session).map((t) => t.named);
@@ -216,6 +230,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
       times: Array.from({ length: machine.nrVcpus }, (_, v) => Number(machine.reg(v, "time"))),
       isInside,
       commit,
+      switches: collected.switches,
       ending: isCrash ? [] : trueStacks(session),
       changed: changedBytes(session, run.pristine),
       results: readResults(session, run.resultSymbols),

@@ -1,8 +1,9 @@
-// promise: what the mechanism itself vouches for, see promises.ts and docs/checks.md. One commit for the whole kernel:
-// nobody is in an old function at it, no new one is entered before it, no old one after it, no visit has both.
+// promise: what the mechanism itself vouches for, see promises.ts and docs/checks.md. Here for one commit of the whole
+// kernel, in promise-thread.ts for everything that switches in parts: nobody is in an old function at it, no new one is entered before it, no old one after it, no visit has both.
 import type { Image } from "../link/index.ts";
 import { quiescentSet } from "../patch/index.ts";
 import { addressName, oldAt } from "./address.ts";
+import { functionPromise, interruptPromise, threadPromise } from "./promise-thread.ts";
 import { promiseOf } from "./promises.ts";
 import type { Commit, Entry, Trace, TraceFrame, TraceStack, Violation } from "./trace.ts";
 
@@ -120,13 +121,30 @@ function visits(trace: Trace): readonly Violation[] {
   return out;
 }
 
-export function promise(trace: Trace): readonly Violation[] {
-  const { commit } = promiseOf(trace.mechanism);
-  if (commit === undefined || trace.commit === undefined) return [];
+/** The predicate of a mechanism that switches the whole kernel at one commit. */
+export function kernelPromise(trace: Trace, isQuiescent: boolean): readonly Violation[] {
+  const { commit } = trace;
+  if (commit === undefined) return [];
   return [
-    ...onStack(trace, trace.commit),
-    ...(promiseOf(trace.mechanism).isQuiescent ? notQuiescent(trace, trace.commit) : []),
-    ...entries(trace, trace.commit),
+    ...onStack(trace, commit),
+    ...(isQuiescent ? notQuiescent(trace, commit) : []),
+    ...entries(trace, commit),
     ...visits(trace),
   ];
+}
+
+export function promise(trace: Trace): readonly Violation[] {
+  const promised = promiseOf(trace.mechanism);
+  switch (promised.scope) {
+    case "nothing":
+      return [];
+    case "kernel":
+      return kernelPromise(trace, promised.isQuiescent);
+    case "thread":
+      return threadPromise(trace);
+    case "visit":
+      return [...threadPromise(trace), ...visits(trace), ...interruptPromise(trace)];
+    case "function":
+      return functionPromise(trace);
+  }
 }

@@ -4,29 +4,40 @@ import { findSymbol, type Image } from "../link/index.ts";
 import type { AgentWrite, PatchPlan } from "../patch/index.ts";
 
 /**
- * A promise.
+ * A promise, by what switches at once.
  *
- * commit      which stores put the new functions in force: into these kernel symbols, or into the windows; the last one
- *             is the commit. undefined: nothing is promised
- * isQuiescent at the commit nothing but quiescent code is on the stack of any task that was gathered
+ * kernel    all: `commit` says which stores put the new functions in force, into these kernel symbols or into the windows,
+ *           and the last one is the commit; isQuiescent: at it nothing but quiescent code is on the stack of any task
+ *           that was gathered
+ * thread    one task: before its switch it enters old functions, after it new ones
+ * visit     as thread, and within one visit of a user task all functions are of one universe; interrupts have a switch
+ *           of their own on each CPU
+ * function  one function, at the last store into its window
  */
-export interface MechanismPromise {
-  readonly commit: "windows" | readonly string[] | undefined;
-  readonly isQuiescent: boolean;
-}
+export type MechanismPromise =
+  | { readonly scope: "nothing" }
+  | {
+      readonly scope: "kernel";
+      readonly commit: "windows" | readonly string[];
+      readonly isQuiescent: boolean;
+    }
+  | { readonly scope: "thread" }
+  | { readonly scope: "visit" }
+  | { readonly scope: "function" };
 
 /** Every mechanism's. A mechanism that has no row promises nothing. */
 export const PROMISES: Readonly<Record<string, MechanismPromise>> = {
-  naive: { commit: undefined, isQuiescent: false },
-  kpatch: { commit: ["kpatch_funcs", "kpatch_nr_funcs"], isQuiescent: false },
-  ksplice: { commit: "windows", isQuiescent: false },
-  simple: { commit: "windows", isQuiescent: true },
+  naive: { scope: "nothing" },
+  immediate: { scope: "function" },
+  ksplice: { scope: "kernel", commit: "windows", isQuiescent: false },
+  kpatch: { scope: "kernel", commit: ["kpatch_funcs", "kpatch_nr_funcs"], isQuiescent: false },
+  kgraft: { scope: "visit" },
+  simple: { scope: "kernel", commit: "windows", isQuiescent: true },
+  klp: { scope: "thread" },
 };
 
-const NOTHING: MechanismPromise = { commit: undefined, isQuiescent: false };
-
 export function promiseOf(mechanism: string): MechanismPromise {
-  return PROMISES[mechanism] ?? NOTHING;
+  return PROMISES[mechanism] ?? { scope: "nothing" };
 }
 
 /** Addresses that something was written to or lies at: [lo, hi). */
@@ -45,8 +56,8 @@ export function commitWrites(
   image: Image,
   plan: PatchPlan,
 ): (w: AgentWrite) => boolean {
+  if (promise.scope !== "kernel") return () => false;
   const { commit } = promise;
-  if (commit === undefined) return () => false;
   const ranges =
     commit === "windows"
       ? plan.functions.map((f) => ({ lo: f.jumpVa, hi: f.jumpVa + 5n }))

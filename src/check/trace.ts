@@ -71,6 +71,21 @@ export interface Commit {
   readonly stacks: readonly TraceStack[];
 }
 
+/**
+ * A task came from one universe to the other.
+ *
+ * how     "stack check" by the mechanism, or what the task itself was doing: "exit to user", "syscall entry", "idle",
+ *         "cond_resched", "kthread", "forced"
+ * frames  its true stack at that moment, innermost first
+ */
+export interface Switch {
+  readonly insn: number;
+  readonly task: TraceTask;
+  readonly to: "new" | "old";
+  readonly how: string;
+  readonly frames: readonly TraceFrame[];
+}
+
 /** Why a run ended: `complete` is what it should be, `limit` was asked for. */
 export type RunEnd = "complete" | "bug" | "shutdown" | "idle" | "budget" | "limit";
 
@@ -96,6 +111,8 @@ export interface Trace {
   /** At the request some task was in an old patched function, by its true stack. */
   readonly isInside: boolean;
   readonly commit: Commit | undefined;
+  /** In the order in which they happened. */
+  readonly switches: readonly Switch[];
   /** True stacks at the end. */
   readonly ending: readonly TraceStack[];
   /** Addresses of the bytes of kernel text that at the end are not what they were before; the first 64. */

@@ -18,6 +18,7 @@ import {
   jobOf,
   type Blocker,
   type Mechanism,
+  type Outcome,
   type Result,
   type SessionSnapshot,
 } from "../patch/index.ts";
@@ -183,6 +184,15 @@ export function showMoment(p: Prepared, mechanism: Mechanism, spec: RunSpec, unt
   session.run(p.readyAt + until);
 }
 
+/** Who was switched when: as it was seen, task by task, or all at the commit, as the mechanism says. */
+function switchedOf(trace: Trace, outcome: Outcome | undefined): RunReport["switched"] {
+  if (trace.switches.length > 0) {
+    return trace.switches.map((s) => ({ task: s.task.comm, how: s.how, insn: s.insn }));
+  }
+  const insn = trace.commit?.insn ?? null;
+  return (outcome?.switched ?? []).map(({ task, how }) => ({ task, how, insn }));
+}
+
 function reportOf(
   p: Prepared,
   spec: RunSpec,
@@ -214,11 +224,7 @@ function reportOf(
     pauseInsns: pauseInsns(trace),
     modelledInsns: time.modelled,
     tasks: trace.tasks.filter((t) => t.kind !== "idle").length,
-    switched: (outcome?.switched ?? []).map(({ task, how }) => ({
-      task,
-      how,
-      insn: trace.commit?.insn ?? null,
-    })),
+    switched: switchedOf(trace, outcome),
     blockers: (outcome?.blockers ?? []).map(blocker),
     seed: spec.seed,
     at: spec.at,

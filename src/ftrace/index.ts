@@ -8,6 +8,7 @@ export {
   registerFtraceFunction,
   unregisterFtraceFunction,
 } from "./ftrace.ts";
+export { ftraceLocation } from "./location.ts";
 export { synchronizeRcuTasks } from "./rcu-tasks.ts";
 export {
   isFtraceTrampoline,

@@ -25,6 +25,7 @@ export {
   WAIT_QUEUE_HEAD,
 } from "./layout.ts";
 export {
+  KGR_PATCH_FUN,
   KLP_CONSTANTS,
   KLP_FUNC,
   KLP_OBJECT,

@@ -73,7 +73,26 @@ export const KLP_SHADOW = makeStruct("klp_shadow", "KLPSH", [
   ["id", 8],
 ]);
 
-export const KLP_STRUCTS = [KLP_FUNC, KLP_OBJECT, KLP_STATE, KLP_PATCH, KLP_OPS, KLP_SHADOW];
+/** struct kgr_patch_fun of kGraft: one replaced function. The stub reads it through ftrace_ops.private. */
+// prettier-ignore
+export const KGR_PATCH_FUN = makeStruct("kgr_patch_fun", "KGRF", [
+  ["state", 4],               // KGR_PATCH_*
+  ["new_code", 8],
+  ["loc_old", 8],             // the variant before: another patch's, 0 for the original
+  ["old_addr", 8],
+  ["ops", 8],                 // its ftrace_ops
+  ["name", 8],
+]);
+
+export const KLP_STRUCTS = [
+  KLP_FUNC,
+  KLP_OBJECT,
+  KLP_STATE,
+  KLP_PATCH,
+  KLP_OPS,
+  KLP_SHADOW,
+  KGR_PATCH_FUN,
+];
 
 /** Numbers that livepatch adds. HC_UPCALL enters the patch core from a function that it called. */
 // prettier-ignore
@@ -81,5 +100,5 @@ export const KLP_CONSTANTS = {
   HC_UPCALL: 6, HC_KLP_CHECK_STACK: 7,
   UPCALL_KLP_ENABLE_PATCH: 1,
   KLP_SHADOW_HASH_BITS: 5,
-  ENOENT: 2, ENOMEM: 12, EACCES: 13, ENODEV: 19,
+  KGR_PATCH_INIT: 0, KGR_PATCH_SLOW: 1, KGR_PATCH_APPLIED: 2, KGR_PATCH_REVERT_SLOW: 3, KGR_PATCH_REVERTED: 4, KGR_PATCH_SKIPPED: 5,
 } as const;

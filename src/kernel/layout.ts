@@ -201,6 +201,7 @@ export const PERCPU = makeStruct(
     ["nmi_count", 8],
     ["irq_count", 8],
     ["in_nmi_ip", 8],
+    ["kgr_irq_use_new", 1],
   ],
   256,
 );
@@ -266,12 +267,13 @@ export const CONSTANTS = {
 /** Errors by their names, where a program answers as a function of the kernel does. */
 export const ERRNO = {
   ESRCH: CONSTANTS.ESRCH,
-  ENOENT: KLP_CONSTANTS.ENOENT,
+  ENOENT: 2,
   EAGAIN: CONSTANTS.EAGAIN,
-  ENOMEM: KLP_CONSTANTS.ENOMEM,
+  ENOMEM: 12,
   EBUSY: CONSTANTS.EBUSY,
-  ENODEV: KLP_CONSTANTS.ENODEV,
+  ENODEV: 19,
   EINVAL: CONSTANTS.EINVAL,
+  EACCES: 13,
 } as const;
 
 const STRUCTS = [

@@ -97,7 +97,7 @@ export function readTasks(read: Read, image: Image): readonly Task[] {
 
 /** One task by the address of its task_struct. */
 export function readTask(read: Read, image: Image, va: bigint): Task {
-  return makeTask(read(va, TASK.size), va, threadSize(image), listedTasks(read, image).has(va));
+  return makeTask(read(va, TASK.size), va, threadSize(image), isLinked(read, image, va));
 }
 
 /** The task that a CPU runs, from its kernel GS base. */
@@ -157,6 +157,14 @@ function hasAll<F extends string>(
   struct: Struct<F>,
 ): out is Record<F, bigint> {
   return Object.keys(struct.fields).every((name) => out[name] !== undefined);
+}
+
+/** Whether the task list leads to a task: its neighbour points back at it. */
+function isLinked(read: Read, image: Image, va: bigint): boolean {
+  if (va === symbolVa(image, "init_task")) return false; // the list's head
+  const node = va + BigInt(TASK.fields.tasks.offset);
+  const next = readUint(read, node, 8);
+  return next !== 0n && readUint(read, next + 8n, 8) === node;
 }
 
 function listedTasks(read: Read, image: Image): ReadonlySet<bigint> {

@@ -1,4 +1,6 @@
 // The door of patching: plans, mechanisms, and the session that lets one of them loose on a running kernel.
+import { kgraft } from "./kgraft.ts";
+import { klp } from "./klp/klp.ts";
 import { kpatch } from "./kpatch.ts";
 import { ksplice } from "./ksplice.ts";
 import type { Mechanism } from "./mechanism.ts";
@@ -10,10 +12,13 @@ export const MECHANISMS: Readonly<Record<string, Mechanism>> = {
   naive,
   ksplice,
   kpatch,
+  kgraft,
   simple,
+  klp,
 };
 
 export { Agent, type AgentLog, type AgentState, type AgentWrite } from "./agent.ts";
+export { KGRAFT_RECHECK_S } from "./kgraft.ts";
 export { KPATCH_ATTEMPTS, KPATCH_RETRY_S } from "./kpatch.ts";
 export { KSPLICE_ATTEMPTS, KSPLICE_RETRY_S } from "./ksplice.ts";
 export type { UnwinderName } from "../unwind/index.ts";

@@ -83,6 +83,8 @@ export class Session {
   readonly agent: Agent;
   scheduler: Scheduler;
   readonly read: Read;
+  /** Told of every stop watch that is reached, before its instruction; the machine stands still meanwhile. */
+  onStop: ((id: number, vcpu: number) => void) | undefined;
   #job: Job | undefined;
   #bugs: GuestBug[] = [];
   #klog: string[] = [];
@@ -156,6 +158,10 @@ export class Session {
     for (;;) {
       const s = this.scheduler.run(until);
       if (s.kind !== "exit") return s.kind;
+      if (s.outcome.exit === "stop") {
+        this.onStop?.(Number(s.outcome.arg), s.vcpu);
+        continue;
+      }
       const happened = this.#exit(s.vcpu, s.outcome.exit);
       if (happened === "shutdown" || (happened && stops.has(happened))) return happened;
     }

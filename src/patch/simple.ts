@@ -2,96 +2,24 @@
 // no kernel state, every CPU is stopped for the moment of writing, and then everybody is let go. If one does not come in
 // time, nothing was written and everybody is let go all the same. No stack is walked to decide anything.
 import { branchTo } from "../ftrace/index.ts";
+import { call, log, look, stopMachine, write, type Program } from "../kernel/index.ts";
 import {
-  call,
-  log,
-  look,
-  readRunQueues,
-  readTasks,
-  readUint,
-  stateName,
-  stopMachine,
-  symbolVa,
-  TASK_STATE,
-  TIF,
-  withLock,
-  write,
-  writeWord,
-  type GuestView,
-  type Program,
-  type Task,
-} from "../kernel/index.ts";
-import type { Image } from "../link/index.ts";
-import {
-  outcome,
-  type Blocker,
-  type Mechanism,
-  type Outcome,
-  type Request,
-  type Switched,
-} from "./mechanism.ts";
+  absent,
+  closeCheckpoint,
+  crowdCost,
+  isFlagged,
+  isGathered,
+  lookAtCrowd,
+  openCheckpoint,
+  readCrowd,
+  type Crowd,
+} from "./checkpoint.ts";
+import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
 import { loadModule } from "./module.ts";
 import { quiescentSet } from "./quiescent-set.ts";
 
 /** Virtual seconds from the request until everybody is let go with nothing done. */
 export const SIMPLE_TIMEOUT_S = 15;
-
-/** A task holds no kernel state: the acknowledgement alone can be that of an earlier request. */
-function isGathered(t: Task): boolean {
-  if (t.onCpu) return false;
-  if (t.state === TASK_STATE.DEAD) return true;
-  return t.isKthread
-    ? t.parked && t.state === TASK_STATE.PARKED
-    : t.checkpointed && t.state === TASK_STATE.CHECKPOINT;
-}
-
-interface Crowd {
-  readonly users: readonly Task[];
-  readonly kthreads: readonly Task[];
-}
-
-/** Everybody who has to come: all but the idle tasks, the stoppers, and patchd, who asks. */
-function crowd(g: GuestView): Crowd {
-  const exempt = new Set(readRunQueues(g.read, g.image).flatMap((q) => [q.stop, q.idle]));
-  exempt.add(readUint(g.read, symbolVa(g.image, "patchd_task"), 8));
-  const tasks = readTasks(g.read, g.image).filter((t) => !t.isIdle && !exempt.has(t.va));
-  return { users: tasks.filter((t) => !t.isKthread), kthreads: tasks.filter((t) => t.isKthread) };
-}
-
-/** Reading a task's state and flags costs a real kernel a few loads. */
-const LOOK_COST_PER_TASK = 12;
-
-function* lookAtCrowd(image: Image): Program<Crowd> {
-  return yield* withLock(
-    symbolVa(image, "tasklist_lock"),
-    look("tasklist_lock", (g) => {
-      const c = crowd(g);
-      return { value: c, cost: (c.users.length + c.kthreads.length) * LOOK_COST_PER_TASK };
-    }),
-  );
-}
-
-const CHECKPOINT_BIT = 1n << BigInt(TIF.CHECKPOINT);
-
-function blockersOf(c: Crowd): readonly Blocker[] {
-  return [...c.users, ...c.kthreads]
-    .filter((t) => !isGathered(t))
-    .map((t) => ({
-      task: t.comm,
-      pid: t.pid,
-      reason: t.isKthread
-        ? `has not parked (${stateName(t.state)})`
-        : `has not come to the checkpoint (${stateName(t.state)})`,
-      symbol: undefined,
-      stack: [],
-    }));
-}
-
-/** Lets everybody go: the request is withdrawn, and every thread that was asked to park is unparked. */
-function* release(asked: ReadonlySet<bigint>): Program<void> {
-  yield* call("checkpoint_release");
-  for (const t of asked) yield* call("kthread_unpark", t);
-}
 
 /** What is written at quiescence. */
 type TextWrite = { readonly va: bigint; readonly bytes: Uint8Array };
@@ -125,14 +53,13 @@ function* atQuiescence(
   writes: readonly TextWrite[],
   done: string,
 ): Program<Outcome> {
-  yield* writeWord(symbolVa(image, "checkpoint_policy"), 0n, 4);
-  yield* writeWord(symbolVa(image, "checkpoint_request"), 1n, 4);
+  yield* openCheckpoint(image, "queue");
   const parkAsked = new Set<bigint>();
   let c = yield* lookAtCrowd(image);
   for (let tick = 0; ; tick++) {
     const users = c.users.filter((t) => !isGathered(t));
     for (const t of users) {
-      if ((t.flags & CHECKPOINT_BIT) === 0n && !t.checkpointed && !t.isExiting) {
+      if (!isFlagged(t) && !t.checkpointed && !t.isExiting) {
         yield* call("checkpoint_notify", t.va);
       }
     }
@@ -148,7 +75,7 @@ function* atQuiescence(
         const written = yield* stopMachine(writeIfQuiescent(writes));
         if (written) {
           yield* log(`simple: everybody is quiescent, ${done}`);
-          yield* release(parkAsked);
+          yield* closeCheckpoint(parkAsked);
           return outcome("applied", `${done} at quiescence`, [], switchedOf(c));
         }
       }
@@ -157,9 +84,9 @@ function* atQuiescence(
     yield* call("schedule_timeout_uninterruptible", 1n);
     c = yield* lookAtCrowd(image);
   }
-  const blockers = blockersOf(c);
+  const blockers = absent([...c.users, ...c.kthreads].filter((t) => !isGathered(t)));
   yield* log(`simple: timeout, ${blockers.length} tasks did not come, nothing was ${done}`);
-  yield* release(parkAsked);
+  yield* closeCheckpoint(parkAsked);
   return outcome("refused", "not everybody became quiescent in time", blockers);
 }
 
@@ -173,11 +100,8 @@ function switchedOf(c: Crowd): readonly Switched[] {
 /** With every CPU stopped: looks once more, and writes all jumps or none. */
 function* writeIfQuiescent(writes: readonly TextWrite[]): Program<boolean> {
   const still = yield* look("stop_machine", (g) => {
-    const c = crowd(g);
-    return {
-      value: [...c.users, ...c.kthreads].every(isGathered),
-      cost: (c.users.length + c.kthreads.length) * LOOK_COST_PER_TASK,
-    };
+    const c = readCrowd(g);
+    return { value: [...c.users, ...c.kthreads].every(isGathered), cost: crowdCost(c) };
   });
   if (!still) return false;
   for (const w of writes) yield* write(w.va, w.bytes);

@@ -1,0 +1,345 @@
+// Enabling, disabling, reversing and forcing a patch, and modules that come and go. Each is one program, klp_mutex held
+// from its first look to its last store. kernel/livepatch/core.c
+import {
+  call,
+  CONSTANTS,
+  fieldVa,
+  ERRNO,
+  KLP_CONSTANTS,
+  KLP_FUNC,
+  KLP_OBJECT,
+  KLP_PATCH,
+  log,
+  readField,
+  symbolVa,
+  withMutex,
+  writeField,
+  type Program,
+  type Read,
+  type Upcall,
+} from "../../kernel/index.ts";
+import { callPost, callPrePatch, callPreUnpatch } from "./callbacks.ts";
+import { initListHead, listAddTail } from "./lists.ts";
+import { patchObject, unpatchObject } from "./objects.ts";
+import { addNops, freePatch } from "./replace.ts";
+import { initObjectLoaded } from "./symbols.ts";
+import { KLP, type KlpSystem } from "./system.ts";
+import {
+  cancelTransition,
+  current,
+  forceTransition,
+  initTransition,
+  PATCHED,
+  reverseTransition,
+  startTransition,
+  tryComplete,
+  UNPATCHED,
+  type Tried,
+} from "./transition.ts";
+import { readPatch, readPatches, readStates, see, type KlpObject, type KlpPatch } from "./view.ts";
+
+const { EBUSY, EINVAL } = CONSTANTS;
+
+function locked<T>(k: KlpSystem, body: Program<T>): Program<T> {
+  return withMutex(symbolVa(k.image, "klp_mutex"), body);
+}
+
+function nameOf(object: KlpObject): string {
+  return object.name ?? "vmlinux";
+}
+
+function isLoaded(object: KlpObject): boolean {
+  return object.name === undefined || object.mod !== 0n;
+}
+
+/** What an enable or disable came to at once; the worker goes on with a transition that is not complete. */
+export interface Begun {
+  readonly error: number;
+  readonly tried: Tried | undefined;
+}
+
+/** The static arrays of a patch, as its author made them. */
+function staticObjects(
+  read: Read,
+  patch: bigint,
+): readonly { va: bigint; funcs: readonly bigint[] }[] {
+  const out: { va: bigint; funcs: readonly bigint[] }[] = [];
+  let va = readField(read, KLP_PATCH, patch, "objs");
+  for (; readField(read, KLP_OBJECT, va, "funcs") !== 0n; va += BigInt(KLP_OBJECT.size)) {
+    const funcs: bigint[] = [];
+    let f = readField(read, KLP_OBJECT, va, "funcs");
+    for (; readField(read, KLP_FUNC, f, "old_name") !== 0n; f += BigInt(KLP_FUNC.size))
+      funcs.push(f);
+    out.push({ va, funcs });
+  }
+  return out;
+}
+
+/** klp_init_patch_early(). */
+function* initPatchEarly(va: bigint): Program<void> {
+  yield* initListHead(fieldVa(KLP_PATCH, va, "list"));
+  yield* initListHead(fieldVa(KLP_PATCH, va, "obj_list"));
+  yield* writeField(KLP_PATCH, va, "enabled", 0n);
+  yield* writeField(KLP_PATCH, va, "forced", 0n);
+  for (const object of yield* see((g) => staticObjects(g.read, va))) {
+    yield* initListHead(fieldVa(KLP_OBJECT, object.va, "func_list"));
+    yield* listAddTail(fieldVa(KLP_OBJECT, object.va, "node"), fieldVa(KLP_PATCH, va, "obj_list"));
+    for (const f of object.funcs) {
+      yield* listAddTail(fieldVa(KLP_FUNC, f, "node"), fieldVa(KLP_OBJECT, object.va, "func_list"));
+    }
+  }
+}
+
+/** klp_init_object(). */
+function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
+  yield* writeField(KLP_OBJECT, object.va, "patched", 0n);
+  for (const f of object.funcs) {
+    if (f.oldName === "" || (!f.nop && f.newFunc === 0n)) return -EINVAL;
+    yield* writeField(KLP_FUNC, f.va, "patched", 0n);
+    yield* writeField(KLP_FUNC, f.va, "transition", 0n);
+  }
+  const mod =
+    object.name === undefined
+      ? 0n
+      : yield* see((g) => k.modules(g.read).find((m) => m.image.name === object.name)?.va ?? 0n);
+  yield* writeField(KLP_OBJECT, object.va, "mod", mod);
+  return isLoaded({ ...object, mod }) ? yield* initObjectLoaded(k, { ...object, mod }) : 0;
+}
+
+/** klp_init_patch(). */
+function* initPatch(k: KlpSystem, va: bigint): Program<number> {
+  let patch = yield* see((g) => readPatch(g.read, va));
+  if (patch.replace) {
+    const error = yield* addNops(k, patch);
+    if (error !== 0) return error;
+    patch = yield* see((g) => readPatch(g.read, va));
+  }
+  for (const object of patch.objects) {
+    const error = yield* initObject(k, object);
+    if (error !== 0) return error;
+  }
+  yield* listAddTail(fieldVa(KLP_PATCH, va, "list"), symbolVa(k.image, "klp_patches"));
+  return 0;
+}
+
+/** klp_is_patch_compatible(): every state that is modified already is handled, by a version not lower. */
+function isCompatible(k: KlpSystem, read: Read, va: bigint): boolean {
+  const states = readStates(read, readField(read, KLP_PATCH, va, "states"));
+  const replace = readField(read, KLP_PATCH, va, "replace") !== 0n;
+  return readPatches(read, k.image).every((old) =>
+    old.states.every((s) => {
+      const mine = states.find((x) => x.id === s.id);
+      return mine === undefined ? !replace : mine.version >= s.version;
+    }),
+  );
+}
+
+/** __klp_enable_patch(). */
+function* enableLocked(k: KlpSystem, va: bigint): Program<Begun> {
+  if ((yield* current(k)).patch !== 0n) return { error: -EBUSY, tried: undefined };
+  const patch = yield* see((g) => readPatch(g.read, va));
+  yield* log(`${KLP}enabling patch '${patch.name}'`);
+  yield* initTransition(k, patch, PATCHED);
+  // smp_wmb(): func->transition before the func_stack.
+  for (const object of patch.objects) {
+    const now = yield* see((g) => readPatch(g.read, va).objects.find((o) => o.va === object.va));
+    if (now === undefined || !isLoaded(now)) continue;
+    let error = yield* callPrePatch(now);
+    if (error !== 0) {
+      yield* log(`${KLP}pre-patch callback failed for object '${nameOf(now)}'`);
+    } else {
+      error = yield* patchObject(k, now);
+      if (error !== 0) yield* log(`${KLP}failed to patch object '${nameOf(now)}'`);
+    }
+    if (error === 0) continue;
+    yield* log(`${KLP}failed to enable patch '${patch.name}'`);
+    yield* cancelTransition(k, patch);
+    return { error, tried: undefined };
+  }
+  yield* startTransition(k, patch);
+  yield* writeField(KLP_PATCH, va, "enabled", 1n);
+  return { error: 0, tried: yield* tryComplete(k) };
+}
+
+/**
+ * klp_enable_patch(): from the init function of a patch's module.
+ *
+ * va       struct klp_patch, its static arrays filled in
+ * returns  0 or an errno, and who could not be switched at once
+ */
+export function* klpEnablePatch(k: KlpSystem, va: bigint): Program<Begun> {
+  const isWhole = yield* see((g) => va !== 0n && readField(g.read, KLP_PATCH, va, "objs") !== 0n);
+  if (!isWhole) return { error: -EINVAL, tried: undefined };
+  return yield* locked(k, enableFirst(k, va));
+}
+
+function* enableFirst(k: KlpSystem, va: bigint): Program<Begun> {
+  const mod = yield* see((g) => readField(g.read, KLP_PATCH, va, "mod"));
+  if (!(yield* see((g) => isCompatible(k, g.read, va)))) {
+    const { name } = yield* see((g) => ({ name: readPatchName(g.read, va) }));
+    yield* log(
+      `${KLP}Livepatch patch (${name}) is not compatible with the already installed livepatches.`,
+    );
+    return { error: -EINVAL, tried: undefined };
+  }
+  if (mod !== 0n && (yield* call("try_module_get", mod)) === 0n) {
+    return { error: -ERRNO.ENODEV, tried: undefined };
+  }
+  yield* initPatchEarly(va);
+  const error = yield* initPatch(k, va);
+  const begun = error === 0 ? yield* enableLocked(k, va) : { error, tried: undefined };
+  if (begun.error !== 0) yield* freePatch(k, yield* see((g) => readPatch(g.read, va)));
+  return begun;
+}
+
+function readPatchName(read: Read, va: bigint): string {
+  return readPatch(read, va).name;
+}
+
+/** __klp_disable_patch(). */
+function* disableLocked(k: KlpSystem, patch: KlpPatch): Program<Begun> {
+  if (!patch.enabled) return { error: -EINVAL, tried: undefined };
+  if ((yield* current(k)).patch !== 0n) return { error: -EBUSY, tried: undefined };
+  yield* initTransition(k, patch, UNPATCHED);
+  for (const object of patch.objects) if (object.patched) yield* callPreUnpatch(object);
+  // smp_wmb(): func->transition before TIF_PATCH_PENDING.
+  yield* startTransition(k, patch);
+  yield* writeField(KLP_PATCH, patch.va, "enabled", 0n);
+  return { error: 0, tried: yield* tryComplete(k) };
+}
+
+function* find(k: KlpSystem, name: string): Program<KlpPatch | undefined> {
+  return yield* see((g) => readPatches(g.read, k.image).find((p) => p.name === name));
+}
+
+const NO_SUCH: Begun = { error: -ERRNO.ENOENT, tried: undefined };
+
+/** enabled_store(): 0 disables or reverses, 1 reverses; what is so already is an error. */
+export function* enabledStore(k: KlpSystem, name: string, enabled: boolean): Program<Begun> {
+  return yield* locked(
+    k,
+    (function* (): Program<Begun> {
+      const patch = yield* find(k, name);
+      if (patch === undefined) return NO_SUCH;
+      if (patch.enabled === enabled) return { error: -EINVAL, tried: undefined };
+      if ((yield* current(k)).patch === patch.va) {
+        yield* reverseTransition(k, patch);
+        return { error: 0, tried: undefined };
+      }
+      return enabled ? { error: -EINVAL, tried: undefined } : yield* disableLocked(k, patch);
+    })(),
+  );
+}
+
+/** force_store(): only 1, and only on the patch in transition. */
+export function* forceStore(k: KlpSystem, name: string, value: boolean): Program<Begun> {
+  return yield* locked(
+    k,
+    (function* (): Program<Begun> {
+      const patch = yield* find(k, name);
+      if (patch === undefined) return NO_SUCH;
+      if (!value) return { error: 0, tried: undefined };
+      if ((yield* current(k)).patch !== patch.va) return { error: -EINVAL, tried: undefined };
+      yield* forceTransition(k);
+      return { error: 0, tried: undefined };
+    })(),
+  );
+}
+
+/** klp_transition_work_fn(): one round of the worker; undefined when there is no transition. */
+export function* transitionWork(k: KlpSystem): Program<Tried | undefined> {
+  return yield* locked(
+    k,
+    (function* (): Program<Tried | undefined> {
+      return (yield* current(k)).patch === 0n ? undefined : yield* tryComplete(k);
+    })(),
+  );
+}
+
+/** What a livepatch module's init function asks of the core. */
+export function* serveUpcall(k: KlpSystem, up: Upcall): Program<bigint> {
+  if (up.upcall !== KLP_CONSTANTS.UPCALL_KLP_ENABLE_PATCH) {
+    throw new Error(`patch call: upcall ${up.upcall} does not exist`);
+  }
+  const { error } = yield* klpEnablePatch(k, up.arg);
+  return BigInt(error);
+}
+
+/** klp_module_coming(): every patch of a module that is being loaded. Returns 0 or an errno. */
+export function* klpModuleComing(k: KlpSystem, mod: bigint, name: string): Program<number> {
+  if (name === "vmlinux") {
+    yield* log(`${KLP}vmlinux.ko: invalid module name`);
+    return -EINVAL;
+  }
+  return yield* locked(k, comingLocked(k, mod, name));
+}
+
+function* comingLocked(k: KlpSystem, mod: bigint, name: string): Program<number> {
+  const patches = yield* see((g) => readPatches(g.read, k.image));
+  const inTransition = (yield* current(k)).patch;
+  for (const patch of patches) {
+    const object = patch.objects.find((o) => o.name === name);
+    if (object === undefined) continue;
+    yield* writeField(KLP_OBJECT, object.va, "mod", mod);
+    const error = yield* applyToComing(k, patch, { ...object, mod }, patch.va === inTransition);
+    if (error === 0) continue;
+    yield* log(
+      `${KLP}patch '${patch.name}' failed for module '${name}', refusing to load module '${name}'`,
+    );
+    yield* writeField(KLP_OBJECT, object.va, "mod", 0n);
+    yield* cleanup(k, name, patch.va);
+    return error;
+  }
+  return 0;
+}
+
+function* applyToComing(
+  k: KlpSystem,
+  patch: KlpPatch,
+  object: KlpObject,
+  inTransition: boolean,
+): Program<number> {
+  const name = nameOf(object);
+  let error = yield* initObjectLoaded(k, object);
+  if (error !== 0) {
+    yield* log(`${KLP}failed to initialize patch '${patch.name}' for module '${name}' (${error})`);
+    return error;
+  }
+  yield* log(`${KLP}applying patch '${patch.name}' to loading module '${name}'`);
+  error = yield* callPrePatch(object);
+  if (error !== 0) {
+    yield* log(`${KLP}pre-patch callback failed for object '${name}'`);
+    return error;
+  }
+  const ready = yield* see((g) =>
+    readPatch(g.read, patch.va).objects.find((o) => o.va === object.va),
+  );
+  error = yield* patchObject(k, ready ?? object);
+  if (error !== 0) {
+    yield* log(`${KLP}failed to apply patch '${patch.name}' to module '${name}' (${error})`);
+    yield* callPost("unpatch", object);
+    return error;
+  }
+  if (!inTransition) yield* callPost("patch", object);
+  return 0;
+}
+
+/** klp_module_going(). */
+export function* klpModuleGoing(k: KlpSystem, name: string): Program<void> {
+  yield* locked(k, cleanup(k, name, undefined));
+}
+
+/** klp_cleanup_module_patches_limited(). */
+function* cleanup(k: KlpSystem, name: string, limit: bigint | undefined): Program<void> {
+  const inTransition = (yield* current(k)).patch;
+  for (const patch of yield* see((g) => readPatches(g.read, k.image))) {
+    if (patch.va === limit) return;
+    const object = patch.objects.find((o) => o.name === name);
+    if (object === undefined) continue;
+    if (patch.va !== inTransition) yield* callPreUnpatch(object);
+    yield* log(`${KLP}reverting patch '${patch.name}' on unloading module '${name}'`);
+    yield* unpatchObject(k, object);
+    yield* callPost("unpatch", object);
+    yield* writeField(KLP_OBJECT, object.va, "mod", 0n);
+  }
+}

@@ -1,0 +1,145 @@
+// klp as a mechanism: a patch of functions of the kernel, described by livepatch's structures in guest memory, enabled or
+// disabled by the core, with the worker's rounds a virtual second apart until nobody remains.
+import {
+  call,
+  CONSTANTS,
+  KLP_FUNC,
+  KLP_OBJECT,
+  KLP_PATCH,
+  progress,
+  readTasks,
+  sleep,
+  write,
+  writeField,
+  type GuestView,
+  type Program,
+} from "../../kernel/index.ts";
+import { loadModule } from "../module.ts";
+import { patchName } from "../plan.ts";
+import {
+  outcome,
+  type Blocker,
+  type Mechanism,
+  type Outcome,
+  type Request,
+  type Switched,
+} from "../mechanism.ts";
+import { enabledStore, klpEnablePatch, transitionWork, type Begun } from "./core.ts";
+import { checkTask } from "./stack-check.ts";
+import type { KlpSystem } from "./system.ts";
+import type { Remaining, Tried } from "./transition.ts";
+import { readTransition } from "./view.ts";
+
+export function systemOf({ image, plan, hz, unwinder }: Request): KlpSystem {
+  return { image, hz, unwinder, modules: () => [{ va: 0n, image: plan.module }] };
+}
+
+function* copyString(text: string): Program<bigint> {
+  const bytes = new TextEncoder().encode(`${text}\0`);
+  const va = yield* call("kzalloc", BigInt(bytes.length));
+  yield* write(va, bytes);
+  return va;
+}
+
+/** Makes a klp_patch with one object, the kernel, of a plan's functions. Nobody knows it yet. */
+function* makePatch({ plan }: Request): Program<bigint> {
+  const nr = plan.functions.length;
+  const funcs = yield* call("kzalloc", BigInt((nr + 1) * KLP_FUNC.size));
+  for (const [i, f] of plan.functions.entries()) {
+    const va = funcs + BigInt(i * KLP_FUNC.size);
+    yield* writeField(KLP_FUNC, va, "old_name", yield* copyString(f.name));
+    yield* writeField(KLP_FUNC, va, "new_func", f.newVa);
+  }
+  const objs = yield* call("kzalloc", BigInt(2 * KLP_OBJECT.size));
+  yield* writeField(KLP_OBJECT, objs, "funcs", funcs);
+  const patch = yield* call("kzalloc", BigInt(KLP_PATCH.size));
+  yield* writeField(KLP_PATCH, patch, "name", yield* copyString(patchName(plan.module.name)));
+  yield* writeField(KLP_PATCH, patch, "objs", objs);
+  return patch;
+}
+
+const REASON = {
+  running: "is running",
+  unreliable: "has an unreliable stack",
+  busy: "is sleeping on a function of the patch",
+} as const;
+
+function blockerOf(r: Remaining): Blocker {
+  const reason = REASON[r.obstacle ?? "running"];
+  return {
+    task: r.task,
+    pid: r.pid,
+    reason: r.doubt === undefined ? reason : `${reason} (${r.doubt})`,
+    symbol: r.symbol,
+    stack: r.stack,
+  };
+}
+
+/** The worker's rounds until nobody remains. */
+function* complete(k: KlpSystem, begun: Begun, done: string): Program<Outcome> {
+  const how = new Map<number, Switched>();
+  const note = (tried: Tried): void => {
+    for (const s of tried.switched)
+      if (!how.has(s.pid) || s.how === "stack check") how.set(s.pid, s);
+  };
+  let tried = begun.tried;
+  for (;;) {
+    if (tried !== undefined) note(tried);
+    if (tried === undefined || tried.remaining.length === 0) break;
+    const blockers = tried.remaining.map(blockerOf);
+    const reason = `${blockers.length} ${blockers.length === 1 ? "task remains" : "tasks remain"} to be switched`;
+    yield* progress(outcome("stalled", reason, blockers, [...how.values()]));
+    yield* sleep(k.hz);
+    tried = yield* transitionWork(k);
+  }
+  return outcome("applied", done, [], [...how.values()]);
+}
+
+function* enable(request: Request): Program<Outcome> {
+  const k = systemOf(request);
+  yield* loadModule(request.image, request.plan);
+  const begun = yield* klpEnablePatch(k, yield* makePatch(request));
+  if (begun.error !== 0) {
+    return outcome("failed", `the patch could not be enabled (${begun.error})`);
+  }
+  return yield* complete(k, begun, "every task was switched");
+}
+
+function* disable(request: Request): Program<Outcome> {
+  const k = systemOf(request);
+  const begun = yield* enabledStore(k, patchName(request.plan.module.name), false);
+  if (begun.error !== 0) {
+    return outcome("failed", `the patch could not be disabled (${begun.error})`);
+  }
+  return yield* complete(k, begun, "every task was switched back");
+}
+
+/** klp_check_and_switch_task() of a task that looks at itself, in cond_resched. */
+function stackCheck(request: Request): (g: GuestView) => { value: number; cost: number } {
+  const k = systemOf(request);
+  return (g) => {
+    const { patch, target } = readTransition(g.read, k.image);
+    if (patch === 0n) return { value: -CONSTANTS.EINVAL, cost: 0 };
+    const { value, cost } = checkTask(g, k, patch, target, taskAt(g));
+    return { value: value.obstacle === undefined ? 0 : -CONSTANTS.EBUSY, cost };
+  };
+}
+
+/** The task on whose stack a patch call was made. */
+function taskAt(g: GuestView): bigint {
+  const { sp } = g.registers;
+  const task = readTasks(g.read, g.image).find((t) => sp > t.stack.lo && sp <= t.stack.hi);
+  if (task === undefined) throw new Error("patch call: made on no task's stack");
+  return task.va;
+}
+
+export const klp: Mechanism = {
+  name: "klp",
+  leaves: "patched set",
+  switches: "thread",
+  summary:
+    "upstream livepatch: every task is switched on its own, by stack check or at the boundary",
+  enable,
+  disable,
+  stackCheck,
+};

@@ -1,0 +1,86 @@
+// /sys/kernel/livepatch and /proc/PID/patch_state as a virtual tree over guest memory: what is there, with which mode, what
+// a read gives, and what a write does. Documentation/ABI/testing/sysfs-kernel-livepatch; fs/proc/base.c,
+// proc_pid_patch_state(). stack_order is of 6.14.
+import { CONSTANTS, ERRNO, readTasks, type Program, type Read } from "../../kernel/index.ts";
+import type { Image } from "../../link/index.ts";
+import { enabledStore, forceStore } from "./core.ts";
+import type { KlpSystem } from "./system.ts";
+import { readPatches, readTransition, type KlpPatch } from "./view.ts";
+
+/** One file or directory. mode: as `stat -c %A` prints it; text: what a read gives, undefined where there is none. */
+export interface SysfsEntry {
+  readonly path: string;
+  readonly mode: string;
+  readonly text: string | undefined;
+}
+
+const ROOT = "/sys/kernel/livepatch";
+const DIRECTORY = "drwxr-xr-x";
+
+function flag(value: boolean): string {
+  return value ? "1\n" : "0\n";
+}
+
+function patchEntries(
+  patch: KlpPatch,
+  order: number,
+  inTransition: boolean,
+): readonly SysfsEntry[] {
+  const top = `${ROOT}/${patch.name}`;
+  const file = (name: string, mode: string, text: string | undefined): SysfsEntry => ({
+    path: `${top}/${name}`,
+    mode,
+    text,
+  });
+  const entries: SysfsEntry[] = [
+    { path: top, mode: DIRECTORY, text: undefined },
+    file("enabled", "-rw-r--r--", flag(patch.enabled)),
+    file("force", "--w-------", undefined),
+    file("replace", "-r--r--r--", flag(patch.replace)),
+    file("stack_order", "-r--r--r--", `${order}\n`),
+    file("transition", "-r--r--r--", flag(inTransition)),
+  ];
+  for (const object of patch.objects) {
+    const name = object.name ?? "vmlinux";
+    entries.push(file(name, DIRECTORY, undefined));
+    for (const f of object.funcs) {
+      entries.push(file(`${name}/${f.oldName},${Math.max(1, f.oldSympos)}`, DIRECTORY, undefined));
+    }
+    entries.push(file(`${name}/patched`, "-r--r--r--", flag(object.patched)));
+  }
+  return entries;
+}
+
+/** The whole tree, in the order of the patches and then of the pids. */
+export function sysfsTree(read: Read, image: Image): readonly SysfsEntry[] {
+  const now = readTransition(read, image);
+  const entries: SysfsEntry[] = [{ path: ROOT, mode: DIRECTORY, text: undefined }];
+  readPatches(read, image).forEach((patch, i) => {
+    entries.push(...patchEntries(patch, i + 1, patch.va === now.patch));
+  });
+  for (const t of readTasks(read, image)) {
+    if (!t.isListed) continue;
+    const path = `/proc/${t.pid}/patch_state`;
+    entries.push({ path, mode: "-r--------", text: `${t.patchState}\n` });
+  }
+  return entries;
+}
+
+/** kstrtobool(). */
+function toBool(text: string): boolean | undefined {
+  const m = /^(?:([1yYtT]|on|ON|On|oN)|([0nNfF]|off|OFF|Off))/.exec(text);
+  return m === null ? undefined : m[1] !== undefined;
+}
+
+/** A write to a file of the tree; answers 0 or an errno, as write(2) would fail. */
+export function* sysfsWrite(k: KlpSystem, path: string, text: string): Program<number> {
+  const m = /^\/sys\/kernel\/livepatch\/([^/]+)\/([^/]+)$/.exec(path);
+  const [, patch = "", file] = m ?? [];
+  if (file !== "enabled" && file !== "force") {
+    return m === null ? -ERRNO.ENOENT : -ERRNO.EACCES;
+  }
+  const value = toBool(text);
+  if (value === undefined) return -CONSTANTS.EINVAL;
+  const store = file === "enabled" ? enabledStore : forceStore;
+  return (yield* store(k, patch, value)).error;
+}
