@@ -1,6 +1,15 @@
 // When and how each task came from one universe to the other, seen from outside: by the mechanism's stores to a task's
 // patch_state or flag, and at the labels where a task does it itself. What a mechanism says of it is not asked.
-import { CONSTANTS, readTask, readUint, symbolVa, TASK, type Task } from "../kernel/index.ts";
+import {
+  CONSTANTS,
+  readTask,
+  readTasks,
+  readUint,
+  symbolVa,
+  TASK,
+  TIF,
+  type Task,
+} from "../kernel/index.ts";
 import { findSymbol, symbolAt } from "../link/index.ts";
 import { runnerOf, trueStack, trueStackOf } from "../machine/index.ts";
 import type { AgentWrite, Session } from "../patch/index.ts";
@@ -60,7 +69,17 @@ export function collectSwitches(
     const insn = machine.retired - readyAt;
     switches.push({ insn, task: name(task), to, how: how ?? howOf(session, frames), frames });
   };
+  const immutable = findSymbol(image, "kgr_immutable");
+  const isImmutable = (): boolean =>
+    immutable !== undefined && readUint(read, immutable.va, 4) !== 0n;
+  const flag = 1n << BigInt(TIF.CHECKPOINT);
   const wrote = (w: AgentWrite): void => {
+    if (w.va === immutable?.va && !isImmutable()) {
+      // Whoever is not in progress when the universes part is in the new one.
+      for (const t of readTasks(read, image)) {
+        if ((t.flags & flag) === 0n) add(t, "new", "not in progress");
+      }
+    }
     if (target === undefined || w.bytes.length !== 4) return;
     const arena = symbolVa(image, "task_structs");
     const slot = w.va - offset - arena;
@@ -72,7 +91,7 @@ export function collectSwitches(
   };
   session.onStop = (id, vcpu) => {
     const label = LABELS[id - ID];
-    if (label === undefined) return;
+    if (label === undefined || (label !== "klp_switched" && isImmutable())) return;
     const task = readTask(read, image, machine.reg(vcpu, "rdi"));
     const isOwn = runnerOf(machine, task.stack.lo) === vcpu;
     const to = label === "klp_switched" && task.patchState === 0 ? "old" : "new";

@@ -123,9 +123,13 @@ function finish(p: Prepared, limit: number): RunEnd {
   const { session, readyAt } = p;
   const { budgetInsns } = p.built.scenario;
   let isDone = session.events().doneAt !== undefined;
+  let hasBug = false;
   for (;;) {
     const stop = session.run(readyAt + limit, RUN_STOPS);
-    if (stop === "bug" || stop === "shutdown" || stop === "idle") return stop;
+    if (stop === "shutdown" || stop === "idle") return hasBug ? "bug" : stop;
+    if (stop === "bug") hasBug = true;
+    // A BUG ends the task that made it; a mechanism that is in the middle still comes to its outcome.
+    if (hasBug && (session.agent.outcome !== undefined || stop === "insns")) return "bug";
     if (stop === "insns") return limit < budgetInsns ? "limit" : "budget";
     if (stop === "done") isDone = true;
     if (isDone && session.agent.outcome !== undefined) return "complete";

@@ -1,5 +1,6 @@
 // The door of patching: plans, mechanisms, and the session that lets one of them loose on a running kernel.
 import { kgraft } from "./kgraft.ts";
+import { immediate } from "./klp/immediate.ts";
 import { klp } from "./klp/klp.ts";
 import { kpatch } from "./kpatch.ts";
 import { ksplice } from "./ksplice.ts";
@@ -10,6 +11,7 @@ import { simple } from "./simple.ts";
 /** Every mechanism by its name on the command line. */
 export const MECHANISMS: Readonly<Record<string, Mechanism>> = {
   naive,
+  immediate,
   ksplice,
   kpatch,
   kgraft,

@@ -76,7 +76,7 @@ function staticObjects(
 }
 
 /** klp_init_patch_early(). */
-function* initPatchEarly(va: bigint): Program<void> {
+export function* initPatchEarly(va: bigint): Program<void> {
   yield* initListHead(fieldVa(KLP_PATCH, va, "list"));
   yield* initListHead(fieldVa(KLP_PATCH, va, "obj_list"));
   yield* writeField(KLP_PATCH, va, "enabled", 0n);
@@ -107,7 +107,7 @@ function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
 }
 
 /** klp_init_patch(). */
-function* initPatch(k: KlpSystem, va: bigint): Program<number> {
+export function* initPatch(k: KlpSystem, va: bigint): Program<number> {
   let patch = yield* see((g) => readPatch(g.read, va));
   if (patch.replace) {
     const error = yield* addNops(k, patch);

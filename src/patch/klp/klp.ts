@@ -42,7 +42,7 @@ function* copyString(text: string): Program<bigint> {
 }
 
 /** Makes a klp_patch with one object, the kernel, of a plan's functions. Nobody knows it yet. */
-function* makePatch({ plan }: Request): Program<bigint> {
+export function* makePatch({ plan }: Request): Program<bigint> {
   const nr = plan.functions.length;
   const funcs = yield* call("kzalloc", BigInt((nr + 1) * KLP_FUNC.size));
   for (const [i, f] of plan.functions.entries()) {
