@@ -77,7 +77,7 @@ export const XMM_SIZE = 16;
 export const MXCSR = 0x1340; // u32
 export const FPU = 0x1348; // the x87 part of an FXSAVE image: its first FPU_HEAD bytes, and
 export const FPU_HEAD = 24;
-export const FPU_REGS = 0x1360; // st0..st7, 16 bytes each
+export const FPU_REGS = 0x1360; // the physical registers, 16 bytes each
 export const LDTR_BASE = 0x13e0;
 export const LDTR_LIMIT = 0x13e8;
 export const CAREFUL = 0x13f0; // u32: CAREFUL_*, 0 when blocks may execute as they are
@@ -275,6 +275,8 @@ export enum Operand {
   Gs = 6,
   XmmRm = 7,
   XmmReg = 8,
+  MmxRm = 9,
+  MmxReg = 10,
 }
 export const FIXED_REG = 0x80;
 export enum Imm {
@@ -301,6 +303,7 @@ export const ATTR_SP = 0x100; // writes its first register operand: look at rsp 
 export const ATTR_SP_ALWAYS = 0x200; // changes rsp in some other way than by push or call
 export const ATTR_SP_ANY = 0x400; // writes both register operands
 export const ATTR_REXW = 0x800; // #UD without REX.W
+export const ATTR_X87 = 0x1000; // U_IMM is the opcode as the x87 FPU keeps it: its low three bits, and ModRM
 
 export enum Cc {
   Raw = 0, // CC_R holds the six flags as in rflags
@@ -365,6 +368,7 @@ export enum Vector {
   SS = 12,
   GP = 13,
   PF = 14,
+  MF = 16,
   AC = 17,
   XM = 19,
   CP = 21,

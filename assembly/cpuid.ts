@@ -32,8 +32,9 @@ function answer(a: u32, b: u32, c: u32, d: u32): bool {
   return true;
 }
 
-/** Leaf 1: PSE TSC MSR PAE MCE CX8 APIC MTRR PGE MCA CMOV PAT CLFSH FXSR SSE SSE2, DE. */
+/** Leaf 1: FPU PSE TSC MSR PAE MCE CX8 APIC MTRR PGE MCA CMOV PAT CLFSH MMX FXSR SSE SSE2, DE. */
 const FEATURES_D: u32 =
+  (1 << 0) |
   (1 << 2) |
   (1 << 3) |
   (1 << 4) |
@@ -48,6 +49,7 @@ const FEATURES_D: u32 =
   (1 << 15) |
   (1 << 16) |
   (1 << 19) |
+  (1 << 23) |
   (1 << 24) |
   (1 << 25) |
   (1 << 26);
@@ -63,8 +65,8 @@ const FEATURES_C: u32 =
   (1 << 23) |
   (1 << 24) |
   ((<u32>1) << 31);
-/** Leaf 7: FSGSBASE TSC_ADJUST SMEP ERMS SMAP; UMIP RDPID; SERIALIZE. */
-const FEATURES7_B: u32 = (1 << 0) | (1 << 1) | (1 << 7) | (1 << 9) | (1 << 20);
+/** Leaf 7: FSGSBASE TSC_ADJUST SMEP ERMS, no FCS and FDS, SMAP; UMIP RDPID; SERIALIZE. */
+const FEATURES7_B: u32 = (1 << 0) | (1 << 1) | (1 << 7) | (1 << 9) | (1 << 13) | (1 << 20);
 const FEATURES7_C: u32 = (1 << 2) | (1 << 22);
 const FEATURES7_D: u32 = 1 << 14;
 /** Leaf 0x80000001: LAHF LZCNT PREFETCHW; SYSCALL NX 1G pages RDTSCP long mode. */

@@ -15,8 +15,10 @@ import {
   ATTR_SP,
   ATTR_SP_ALWAYS,
   ATTR_SP_ANY,
+  ATTR_X87,
   CPL,
   FIXED_REG,
+  FPU_REGS,
   FS_BASE,
   Form,
   GROUPS,
@@ -268,6 +270,7 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
       imm = 1;
       break;
     default:
+      if (attr & ATTR_X87) imm = <i64>(((opcode & 7) << 8) | (modrm & 0xff));
       break;
   }
   if (immSize) {
@@ -354,6 +357,10 @@ function operand(o: i32, rm: i32, reg: i32, low: i32, byte: bool, rex: i32): i32
       return rm >= 0 ? XMM + (rm << 4) : 0;
     case Operand.XmmReg:
       return XMM + (reg << 4);
+    case Operand.MmxRm:
+      return rm >= 0 ? FPU_REGS + ((rm & 7) << 4) : 0;
+    case Operand.MmxReg:
+      return FPU_REGS + ((reg & 7) << 4);
     default:
       return 0;
   }

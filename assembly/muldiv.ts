@@ -6,7 +6,8 @@ import { lazy } from "./flags";
 import { Operand } from "./operand";
 import { fault, the } from "./state";
 
-function mulHigh(a: u64, b: u64): u64 {
+/** The upper half of a product. */
+export function mulHigh(a: u64, b: u64): u64 {
   const al = a & 0xffffffff;
   const ah = a >> 32;
   const bl = b & 0xffffffff;

@@ -1,5 +1,5 @@
 // Conversions between integers, single and double precision (the CVT instructions of SSE and SSE2), rounded as MXCSR
-// says or towards zero. Those from and to MMX registers are not there.
+// says or towards zero. Those from and to MMX registers are in mmx-convert.ts.
 
 import { U_A, U_B } from "./abi";
 import {

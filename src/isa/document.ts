@@ -4,10 +4,11 @@ import type { Form } from "./x86.ts";
 
 const HEAD = `# The instruction set
 
-Made from the rows of src/isa/x86.ts, sse.ts and sse4.ts; \`npm test -- -u\` writes it anew. An encoding that no row lists is #UD.
+Made from the rows of src/isa/x86.ts, sse.ts, sse4.ts, mmx.ts and x87.ts; \`npm test -- -u\` writes it anew. An encoding
+that no row lists is #UD.
 The notation is that of the SDM's Opcode column and Appendix A: E and G are the ModRM r/m and reg operands, Z a register in
-the opcode, M memory only, R a register only, S C D segment, control and debug registers, V W U the XMM registers of G E R,
-I an immediate, J a relative and O an absolute address; b w d q are 8 to 64 bits, v is 16, 32 or 64 by operand size, y 32 or
+the opcode, M memory only, R a register only, S C D segment, control and debug registers, V W U the XMM and P Q N the
+MMX registers of G E R, ST the x87 stack, I an immediate, J a relative and O an absolute address; b w d q are 8 to 64 bits, v is 16, 32 or 64 by operand size, y 32 or
 64. Flags after \`?\` are left undefined by the SDM and masked in comparisons.
 
 What CPUID advertises works, and what it does not is #UD; but hints (0F 0D, 0F 18 to 0F 1F) are NOPs where they have no other
@@ -17,7 +18,8 @@ meaning, and F3 before BSF or WBINVD is ignored, there being neither TZCNT nor W
 
 - A REP instruction counts as one instruction and is not interrupted between its iterations; a fault in the middle leaves it
   restartable.
-- No x87 and no MMX registers; FXSAVE and FXRSTOR keep their part of the image, and nothing else reads it.
+- The x87 FPU computes with 80 bits, bit for bit, and its transcendental functions within 0.51 units in the last place; the
+  selectors of its pointers read as 0, as CPUID says.
 - LDT selectors, hardware breakpoints, alignment checks and 16-bit or 32-bit code segments are not there.
 
 ## Forms

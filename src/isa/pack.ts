@@ -14,6 +14,7 @@ import {
   ATTR_SP,
   ATTR_SP_ALWAYS,
   ATTR_SP_ANY,
+  ATTR_X87,
   FIXED_REG,
   FIRST_ROW_UOP,
   Form as FormKind,
@@ -151,9 +152,13 @@ const WIDTHS: Readonly<Record<string, readonly string[]>> = {
   y: ["i32", "i64"],
 };
 
-/** Forms on XMM state: one micro-op each, which finds its operands itself. */
+/** Forms on XMM state, whose micro-ops have a switch of their own. */
 function isSimd(form: Form): boolean {
   return form.attrs.split(" ").includes("simd");
+}
+/** Forms on XMM, MMX or x87 state: one micro-op each, which finds its operands itself. */
+function findsOperands(form: Form): boolean {
+  return form.attrs.split(" ").some((w) => w === "simd" || w === "mmx" || w === "x87");
 }
 
 interface Shape {
@@ -181,6 +186,11 @@ function source(o: string): number {
     case "W":
     case "U":
       return Operand.XmmRm;
+    case "P":
+      return Operand.MmxReg;
+    case "Q":
+    case "N":
+      return Operand.MmxRm;
     case "S":
     case "C":
     case "D":
@@ -202,7 +212,7 @@ function shapeOf(form: Form): Shape {
   const [, fn, names, given, bare] = m;
   const cls = names?.slice(1).replaceAll(".", ", ");
   const operands = operandsOf(form);
-  const simd = isSimd(form);
+  const simd = findsOperands(form);
   const letters = operands
     .filter((o) => (simd ? /^[EG]y$/ : /^[EGZMR]\w$|^[AR]?rAX$|^AL$/).test(o))
     .map((o) => (o === "AL" ? "b" : o === "rAX" ? "v" : (o[1] ?? "")));
@@ -291,6 +301,8 @@ const ATTRS: Readonly<Record<string, number>> = {
   spany: ATTR_SP_ANY,
   spalways: ATTR_SP_ALWAYS,
   simd: 0,
+  mmx: 0,
+  x87: ATTR_X87,
 };
 
 const PREFIXES = ["np", "66", "f3", "f2"] as const;
@@ -365,10 +377,10 @@ function startsWith(
 const RARE =
   /^(alu<(Adc|Sbb)|shift<(Rcl|Rcr|Rol)|shiftDouble|bit|scan|lzcnt|popcount|crc32|mulAcc|divAcc|movbe|bswap|xadd|cmpxchg|xlat|loadOffset|storeOffset|enter|lahf|sahf|setCarry|setDirection|pushFlags|popFlags|pushSelector|popSelector|lookAt|verify|smsw|lmsw|loadFar|loop|jrcxz|retPop|portIn|portOut|storeSelector|storeTable|loadTable|lldt|ltr|fxsave|fxrstor|movFrom|movTo|wrmsr|rdmsr|rdtsc|rdpmc|cpuid|clts|invlpg|hlt|cli|sti|acFlag|vmcall|swapgs|int|iret|syscall|sysret|undefined_|stringOp|retFar|callFar|jmpFar|readBase|writeBase|rdpid|serialize|insOuts|fence)/;
 
-function rank(call: string, ends: boolean, simd: boolean): number {
-  if (simd) return 3;
+function rank(form: Form, call: string, ends: boolean): number {
+  if (isSimd(form)) return 3;
   if (ends) return 2;
-  return RARE.test(call) ? 1 : 0;
+  return findsOperands(form) || RARE.test(call) ? 1 : 0;
 }
 
 /** Packs the table. Deterministic, so that the build's dispatch and the host's tables agree. */
@@ -386,7 +398,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
     const attr = attributesOf(form, e);
     const ends = (attr & ATTR_END) !== 0;
     const s = shapeOf(form);
-    return { row: i + 1, form, e, s, attr, ends, rank: rank(s.calls[0] ?? "", ends, isSimd(form)) };
+    return { row: i + 1, form, e, s, attr, ends, rank: rank(form, s.calls[0] ?? "", ends) };
   });
   const nr = [0, 0, 0, 0];
   for (const { row, form, e, s, attr, ends, rank } of parsed.toSorted((a, b) => a.rank - b.rank)) {
@@ -415,7 +427,7 @@ export function packIsa(forms: readonly Form[] = X86): PackedIsa {
         encoding: e,
         form,
         memoryOnly: operandsOf(form).some(isMemoryOnly),
-        registerOnly: e.registers || operandsOf(form).some((o) => o[0] === "U" || o === "Ry"),
+        registerOnly: e.registers || operandsOf(form).some((o) => /^[UN]|^ST|^Ry$/.test(o)),
       });
       byOpcode.set(slot, list);
     }

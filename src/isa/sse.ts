@@ -1,4 +1,4 @@
-// The rows of SSE and SSE2, without those on MMX registers. Second letters of V, W, U and M are the SDM's own (ps, sd,
+// The rows of SSE and SSE2; those on MMX registers are in mmx.ts. Second letters of V, W, U and M are the SDM's own (ps, sd,
 // dq, ..) and for the reader; y is the width of a general register. What the letters and columns mean is in form.ts.
 import { x, type Form } from "./form.ts";
 
@@ -197,8 +197,8 @@ export const SSE: readonly Form[] = [
   x("66 0f c5 /r ib", "pextrw Gd, Udq, Ib",  "pextrw",                     "",        "simd sp", "66 0f c5 cb 03 | pextrw ecx,xmm3,0x3"),
 
   // State: MXCSR, FXSAVE, FXRSTOR
-  x("np 0f ae /0",    "fxsave M",            "fxsave",                     "",        "",        "0f ae 03 | fxsave [rbx]"),
-  x("np 0f ae /1",    "fxrstor M",           "fxrstor",                    "",        "",        "0f ae 0b | fxrstor [rbx]"),
+  x("np 0f ae /0",    "fxsave M",            "fxsave:y",                   "",        "",        "0f ae 03 | fxsave [rbx]"),
+  x("np 0f ae /1",    "fxrstor M",           "fxrstor:y",                  "",        "",        "0f ae 0b | fxrstor [rbx]"),
   x("np 0f ae /2",    "ldmxcsr Md",          "ldmxcsr",                    "",        "simd",    "0f ae 13 | ldmxcsr DWORD PTR [rbx]"),
   x("np 0f ae /3",    "stmxcsr Md",          "stmxcsr",                    "",        "simd",    "0f ae 1b | stmxcsr DWORD PTR [rbx]"),
 ];

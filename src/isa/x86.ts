@@ -3,8 +3,10 @@
 // that no row lists is #UD.
 
 import { x, type Form } from "./form.ts";
+import { MMX } from "./mmx.ts";
 import { SSE } from "./sse.ts";
 import { SSE4 } from "./sse4.ts";
+import { X87 } from "./x87.ts";
 
 export type { Form } from "./form.ts";
 
@@ -433,4 +435,6 @@ export const X86: readonly Form[] = [
 
   ...SSE,
   ...SSE4,
+  ...MMX,
+  ...X87,
 ];

@@ -4,7 +4,7 @@ import { Code, Decoder, DecoderOptions } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { EmulatedCpu } from "../machine/native/emulated.ts";
 import { Random, edgy } from "../machine/native/random.ts";
-import { CODE, DATA, MXCSR_RESET, NO_XMM, STACK } from "../machine/native/layout.ts";
+import { CODE, DATA, MXCSR_RESET, NO_FPU, NO_XMM, STACK } from "../machine/native/layout.ts";
 import { BareDecoder } from "./decoder.ts";
 import { Promises } from "./features.ts";
 import { PREFIXES, someBytes } from "./random-bytes.ts";
@@ -87,6 +87,7 @@ describe("random bytes", { timeout: PATIENCE }, () => {
         rflags: 2n,
         mxcsr: MXCSR_RESET,
         xmm: NO_XMM,
+        fpu: NO_FPU,
         hot: new Uint8Array(0),
         rows: [],
         undefinedAt: [],

@@ -2,6 +2,7 @@
 // CPUID, and whether the bit is up. Not a list of what works: the tests hold the core to it.
 import { Code, CpuidFeature, type Instruction } from "iced-x86";
 import { EmulatedCpu } from "../machine/native/emulated.ts";
+import { NO_FPU } from "../machine/native/layout.ts";
 
 type Register = "eax" | "ebx" | "ecx" | "edx";
 const REGISTERS: readonly Register[] = ["eax", "ecx", "edx", "ebx"];
@@ -103,6 +104,7 @@ export class Promises {
       rflags: 2n,
       mxcsr: 0x1f80n,
       xmm: Array.from({ length: 32 }, () => 0n),
+      fpu: NO_FPU,
       hot: new Uint8Array(0),
       rows: [],
       undefinedAt: [],

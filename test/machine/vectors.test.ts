@@ -73,6 +73,14 @@ describe("recorded vectors", () => {
       "rcpps Vps, Wps: an approximation, each CPU its own",
       "rcpss Vss, Wss: an approximation, each CPU its own",
       "fxsave M: shows the host's x87 state and MXCSR mask",
+      "f2xm1: each CPU its own last bits",
+      "fyl2x: each CPU its own last bits",
+      "fyl2xp1: each CPU its own last bits",
+      "fptan: each CPU its own last bits",
+      "fpatan: each CPU its own last bits",
+      "fsin: each CPU its own last bits",
+      "fcos: each CPU its own last bits",
+      "fsincos: each CPU its own last bits",
     ]);
   });
 });

@@ -36,8 +36,36 @@ export function compare(c: Case, native: Outcome, emulated: Outcome): string[] {
   native.xmm.forEach((v, i) =>
     differs(`xmm${i >> 1}${i & 1 ? "h" : "l"}`, v, emulated.xmm[i] ?? 0n),
   );
+  compareFpu(c, native.fpu, emulated.fpu, differs);
   differs("memory", native.hash, emulated.hash);
   return out;
+}
+
+const ES = 0x80n << 16n;
+/** What AMD keeps of a pointer that FXRSTOR loads. */
+const POINTER = (1n << 48n) - 1n;
+
+/**
+ * The x87 state. AMD shows the opcode and the pointers only while an exception is pending.
+ */
+function compareFpu(
+  c: Case,
+  native: readonly bigint[],
+  emulated: readonly bigint[],
+  differs: (what: string, a: bigint, b: bigint) => void,
+): void {
+  const head = native[0] ?? 0n;
+  const pending = (head & ES) !== 0n;
+  const mask = pending ? ~0n : (1n << 48n) - 1n;
+  differs("fpu", head & mask, (emulated[0] ?? 0n) & mask);
+  if (pending) {
+    differs("fip", (native[1] ?? 0n) & POINTER, (emulated[1] ?? 0n) & POINTER);
+    differs("fdp", (native[2] ?? 0n) & POINTER, (emulated[2] ?? 0n) & POINTER);
+  }
+  for (let i = 3; i < native.length; i++) {
+    const what = `st${(i - 3) >> 1}${i & 1 ? "" : "x"}`;
+    differs(what, native[i] ?? 0n, emulated[i] ?? 0n);
+  }
 }
 
 export function describe(c: Case): string {
@@ -46,7 +74,13 @@ export function describe(c: Case): string {
   const xmm = c.xmm.flatMap((v, i) =>
     v ? [`xmm${i >> 1}${i & 1 ? "h" : "l"}=${v.toString(16)}`] : [],
   );
-  const rest = [`rflags=${c.rflags.toString(16)}`, `mxcsr=${c.mxcsr.toString(16)}`, ...xmm];
+  const fpu = c.fpu.map((w) => w.toString(16)).join(" ");
+  const rest = [
+    `rflags=${c.rflags.toString(16)}`,
+    `mxcsr=${c.mxcsr.toString(16)}`,
+    ...xmm,
+    `fpu=${fpu}`,
+  ];
   return `code at +0x${c.codeOff.toString(16)}: ${hex}\n  ${regs} ${rest.join(" ")}`;
 }
 

@@ -2,7 +2,7 @@
 // table whose every gate leads to a vmcall. What the gate pushed is the outcome.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CPU, CR4, IDTR_BASE, MXCSR, RAM, RAX, XMM } from "../../../assembly/abi.ts";
+import { CPU, CR4, FPU, FPU_REGS, IDTR_BASE, MXCSR, RAM, RAX, XMM } from "../../../assembly/abi.ts";
 import { Machine } from "../../../src/machine/index.ts";
 import {
   CODE,
@@ -40,6 +40,11 @@ const MAX_TIME = 200_000;
 
 export const USER_CS = 0x33;
 export const USER_DS = 0x2b;
+
+/** Where word `i` of the stack's registers lies: the machine has them in physical order. */
+function registerAt(top: number, i: number): number {
+  return FPU_REGS + ((top + (i >> 1)) & 7) * 16 + (i & 1) * 8;
+}
 
 export class EmulatedCpu {
   readonly machine: Machine;
@@ -125,6 +130,9 @@ export class EmulatedCpu {
     m.setReg(0, "rflags", c.rflags);
     m.core.setU32(MXCSR, Number(c.mxcsr));
     c.xmm.forEach((w, i) => m.core.setU64(XMM + i * 8, w));
+    for (let i = 0; i < 3; i++) m.core.setU64(FPU + i * 8, c.fpu[i] ?? 0n);
+    const top = Number((c.fpu[0] ?? 0n) >> 27n) & 7;
+    for (let i = 0; i < 16; i++) m.core.setU64(registerAt(top, i), c.fpu[3 + i] ?? 0n);
   }
 
   /** Runs to the end, in slices of `slice` units of time. */
@@ -164,8 +172,16 @@ export class EmulatedCpu {
       hash: BigInt.asUintN(64, hashed),
       mxcsr: BigInt(m.core.u32(MXCSR)),
       xmm: Array.from({ length: 32 }, (_, i) => m.core.u64(XMM + i * 8)),
+      fpu: this.#fpu(),
       ...(dump ? { memory: this.#memory() } : {}),
     };
+  }
+
+  #fpu(): bigint[] {
+    const head = Array.from({ length: 3 }, (_, i) => this.machine.core.u64(FPU + i * 8));
+    const top = Number((head[0] ?? 0n) >> 27n) & 7;
+    const regs = Array.from({ length: 16 }, (_, i) => this.machine.core.u64(registerAt(top, i)));
+    return [...head, ...regs];
   }
 
   #memory(): Uint8Array {

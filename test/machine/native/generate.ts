@@ -2,8 +2,8 @@
 // counts, targets), so that most of them do something. It tracks which flags the manual leaves undefined and lets
 // none of them reach an instruction that reads flags. Every case ends in an int3 or a fault.
 import { encode, type Operands } from "./encode.ts";
-import { fpWord, someMxcsr, textWord } from "./fp.ts";
-import { CODE, DATA, HOT, MXCSR_RESET, NO_XMM, RO, STACK, type Case } from "./layout.ts";
+import { extended, fpWord, someFpu, someMxcsr, textWord } from "./fp.ts";
+import { CODE, DATA, HOT, MXCSR_RESET, NO_FPU, NO_XMM, RO, STACK, type Case } from "./layout.ts";
 import { Random, edgy } from "./random.ts";
 import {
   INDEX,
@@ -49,7 +49,17 @@ const ENDS_CASE =
 
 /** Whether a row works on XMM state. */
 function isSse(row: Row): boolean {
-  return row.attrs.has("simd") || row.mnemonic.startsWith("fx");
+  return row.attrs.has("simd") || row.attrs.has("mmx") || /^fx(save|rstor)$/.test(row.mnemonic);
+}
+
+/** Whether a row works on x87 or MMX registers. */
+function isFpu(row: Row): boolean {
+  return row.attrs.has("x87") || row.attrs.has("mmx");
+}
+
+/** Whether a row works on an image of the state in memory. Which of its bytes faults first is the CPU's own. */
+function isImage(row: Row): boolean {
+  return /^(fxsave|fxrstor|fnstenv|fldenv|fnsave|frstor)$/.test(row.mnemonic);
 }
 
 class Generator {
@@ -176,7 +186,7 @@ class Generator {
     }
     if (m === "int") given.imm = r.pick([0n, 1n, 3n, 6n, 8n, 0x0dn, 0x0en, 0x20n]);
     if (does.startsWith("nop") && m === "nop" && row.encoding.modrm) given.reg = r.below(8);
-    if (isSse(row)) this.#simd(row, given, wild);
+    if (isSse(row) || isFpu(row)) this.#simd(row, given, wild);
     if (row.encoding.plusReg) {
       given.padding = [];
       if (does === "xchg") given.reg = 1 + r.below(15);
@@ -221,6 +231,7 @@ class Generator {
     } else {
       this.seq.place({ bytes }, row);
       this.seq.effect(row, o);
+      this.#forgetPointers(row, o);
     }
     if (at > 200) throw new Error("generate: a case grew without end");
   }
@@ -232,24 +243,27 @@ class Generator {
     const xmmRm = row.operands.some((o) => o[0] === "W" || o[0] === "U");
     const inMemory =
       row.operands.some((o) => o[0] === "M") ||
-      (!row.operands.some((o) => o[0] === "U") && r.chance(45));
+      (row.operands.some((o) => /^[EWQ]/.test(o)) && r.chance(45));
     const some = (): number => {
       const n = r.below(16);
       this.xmm.add(n);
       return n;
     };
     if (xmmReg) given.reg = some();
-    if (!inMemory) given.rm = xmmRm ? some() : register(r);
-    else if ((!wild && r.chance(85)) || row.mnemonic.startsWith("fx")) {
+    const fpuRm = row.operands.some((o) => /^[QN]|^ST/.test(o));
+    if (row.operands.some((o) => o[0] === "P")) given.reg = r.below(8);
+    if (!inMemory) given.rm = xmmRm ? some() : fpuRm ? r.below(8) : register(r);
+    else if ((!wild && r.chance(85)) || isImage(row)) {
       // Which byte of an FXSAVE image faults first is the CPU's own, so its address is always good.
       const base = r.pick(POINTERS);
-      this.setRegister(base, DATA + BigInt(HOT) + BigInt(r.below(7) * 16));
+      const step = isFpu(row) && r.chance(30) ? 1 : 16;
+      this.setRegister(base, DATA + BigInt(HOT) + BigInt(r.below((7 * 16) / step) * step));
       const index = r.chance(20) && base !== 8 ? { index: 8, scale: r.below(4) } : {};
       if ("index" in index) this.setRegister(8, 0n);
       given.rm = {
         base,
         ...index,
-        disp: row.mnemonic.startsWith("fx") ? 16 : r.pick([0, 0, 16, -16]),
+        disp: isImage(row) ? 16 : r.pick([0, 0, 16, -16]),
       };
       given.segment = 0;
       given.addr32 = false;
@@ -269,12 +283,22 @@ class Generator {
     }
     if (/blendv/.test(row.mnemonic)) this.xmm.add(0);
     if (/^(round|dp|mpsad|insertps)/.test(row.mnemonic)) given.imm = BigInt(r.below(256));
-    if (row.mnemonic === "maskmovdqu" && !wild) {
+    // Whether MASKMOVQ that faults has left the x87 state for MMX is the CPU's own.
+    if (row.mnemonic === "maskmovq" || (row.mnemonic === "maskmovdqu" && !wild)) {
       this.setRegister(RDI, DATA + BigInt(HOT) + BigInt(r.below(100)));
       given.segment = r.chance(10) ? 0x64 : 0;
     }
     if (row.operands.includes("Ib") && given.imm === undefined && r.chance(60))
       given.imm = BigInt(r.below(34));
+  }
+
+  /** FNSTENV and FNSAVE show pointers that the CPU keeps only while an exception is pending: zeros in their place. */
+  #forgetPointers(row: Row, o: Operands): void {
+    if (!/^fn(stenv|save)$/.test(row.mnemonic) || typeof o.rm === "number") return;
+    for (const at of o.size === 16 ? [6, 10] : [12, 16, 20, 24]) {
+      const rm = { ...o.rm, disp: o.rm.disp + at };
+      this.plain(STORE_IMM, { size: 32, rm, imm: 0n });
+    }
   }
 
   #stringSetUp(): void {
@@ -421,7 +445,15 @@ export function generateCase(seed: number, must?: Row): Case {
       })
     : NO_XMM;
   const mxcsr = sse ? someMxcsr(r) : MXCSR_RESET;
-  return { code: body, codeOff, regs, rflags, mxcsr, xmm, hot, rows, undefinedAt };
+  const x87 = rows.some((i) => ROWS[i] && isFpu(ROWS[i]));
+  const fpu = x87 ? someFpu(r) : NO_FPU;
+  if (x87) for (let i = 0; i < 8; i++) if (r.chance(40)) putExtended(hv, i * 16, extended(r));
+  return { code: body, codeOff, regs, rflags, mxcsr, xmm, fpu, hot, rows, undefinedAt };
+}
+
+function putExtended(v: DataView, at: number, [sig, se]: readonly [bigint, bigint]): void {
+  v.setBigUint64(at, sig, true);
+  v.setUint16(at + 8, Number(se), true);
 }
 
 /** Moves code to the end of its room, behind nops, so that it ends where the page ends. */

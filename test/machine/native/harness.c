@@ -3,9 +3,9 @@
 // left through signal frames, which carry all registers and the flags at once.
 //
 // stdin:  u64 count, then per case: u32 codeLen (a multiple of 8), u32 codeOff, u32 flags (1: dump memory), u32 hotLen,
-//         u64 regs[16] in encoding order, u64 rflags, u64 mxcsr, u64 xmm[32], hot bytes for DATA + HOT (hotLen), code
+//         u64 regs[16] in encoding order, u64 rflags, u64 mxcsr, u64 xmm[32], u64 fpu[19], hot bytes for DATA + HOT (hotLen), code
 //         bytes (codeLen)
-// stdout: per case: u64 regs[16], rip, rflags, trapno, error code, cr2, hash of DATA and STACK, mxcsr, xmm[32]; then,
+// stdout: per case: u64 regs[16], rip, rflags, trapno, error code, cr2, hash of DATA and STACK, mxcsr, xmm[32], fpu[19]; then,
 //         when asked for, the bytes of DATA and STACK
 #include <asm/prctl.h>
 #include <linux/audit.h>
@@ -31,6 +31,7 @@
 #define FS_BASE 0x800ul
 #define GS_BASE 0x2000ul
 #define FP_MXCSR 24
+#define FP_REGS 32
 #define FP_XMM 160
 #define FP_MAGIC 464
 #define FP_XSTATE 512
@@ -46,7 +47,7 @@ struct sa {
 
 struct head {
 	uint32_t codeLen, codeOff, flags, hotLen;
-	uint64_t regs[16], rflags, mxcsr, xmm[32];
+	uint64_t regs[16], rflags, mxcsr, xmm[32], fpu[19];
 };
 
 static const int ORDER[16] = {
@@ -116,7 +117,9 @@ static void capture(greg_t *g, uint8_t *fp, int signal)
 	out[21] = hash(hash(0, (void *)DATA, DATA_SIZE), (void *)STACK, STACK_SIZE);
 	out[22] = *(uint32_t *)(fp + FP_MXCSR);
 	copy(out + 23, fp + FP_XMM, 256);
-	out += 55;
+	copy(out + 55, fp, 24);
+	copy(out + 58, fp + FP_REGS, 128);
+	out += 74;
 	if (now->flags & 1) {
 		copy(out, (void *)DATA, DATA_SIZE);
 		copy((uint8_t *)out + DATA_SIZE, (void *)STACK, STACK_SIZE);
@@ -140,7 +143,9 @@ static void prepare(greg_t *g, uint8_t *fp)
 	g[REG_CR2] = 0;
 	*(uint32_t *)(fp + FP_MXCSR) = now->mxcsr;
 	copy(fp + FP_XMM, now->xmm, 256);
-	if (*(uint32_t *)(fp + FP_MAGIC) == 0x46505853) *(uint64_t *)(fp + FP_XSTATE) |= 2;
+	copy(fp, now->fpu, 24);
+	copy(fp + FP_REGS, now->fpu + 3, 128);
+	if (*(uint32_t *)(fp + FP_MAGIC) == 0x46505853) *(uint64_t *)(fp + FP_XSTATE) |= 3;
 	g[REG_CSGSFS] = home.uc_mcontext.gregs[REG_CSGSFS];
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0));
 }

@@ -20,6 +20,14 @@ export const MXCSR_RESET = 0x1f80n;
 /** What the XMM registers of a case hold that has no use for them. */
 export const NO_XMM: readonly bigint[] = Array.from({ length: 32 }, () => 0n);
 
+/**
+ * The x87 state as FXSAVE64 has it, in words: control, status, tags and opcode; instruction and data pointer; then the
+ * significand and the rest of ST(0), ST(1), .. in turn.
+ */
+export const FPU_WORDS = 19;
+/** The x87 state after FNINIT. */
+export const NO_FPU: readonly bigint[] = [0x37fn, ...Array.from({ length: 18 }, () => 0n)];
+
 /** Code with the registers to start from. */
 export interface Case {
   readonly code: Uint8Array;
@@ -31,6 +39,8 @@ export interface Case {
   readonly mxcsr: bigint;
   /** The sixteen XMM registers, low half first. */
   readonly xmm: readonly bigint[];
+  /** The x87 state, see FPU_WORDS. */
+  readonly fpu: readonly bigint[];
   readonly hot: Uint8Array;
   /** Table rows that it executes or may execute. */
   readonly rows: readonly number[];
@@ -50,6 +60,7 @@ export interface Outcome {
   readonly hash: bigint;
   readonly mxcsr: bigint;
   readonly xmm: readonly bigint[];
+  readonly fpu: readonly bigint[];
   readonly memory?: Uint8Array;
 }
 

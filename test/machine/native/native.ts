@@ -4,10 +4,10 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DATA_SIZE, STACK_SIZE, type Case, type Outcome } from "./layout.ts";
+import { DATA_SIZE, FPU_WORDS, STACK_SIZE, type Case, type Outcome } from "./layout.ts";
 
-const OUT_WORDS = 55;
-const HEAD = 16 + (16 + 1 + 1 + 32) * 8;
+const OUT_WORDS = 74;
+const HEAD = 16 + (16 + 1 + 1 + 32 + FPU_WORDS) * 8;
 
 export interface NativeCpu {
   run(cases: readonly Case[], options?: { dump?: boolean }): Outcome[];
@@ -34,6 +34,7 @@ function encode(cases: readonly Case[], dump: boolean): Uint8Array {
     v.setBigUint64(at + 144, c.rflags, true);
     v.setBigUint64(at + 152, c.mxcsr, true);
     c.xmm.forEach((w, k) => v.setBigUint64(at + 160 + k * 8, w, true));
+    c.fpu.forEach((w, k) => v.setBigUint64(at + 416 + k * 8, w, true));
     out.set(c.hot, at + HEAD);
     at += HEAD + c.hot.length;
     out.fill(0xcc, at, at + len);
@@ -63,6 +64,7 @@ function decode(bytes: Uint8Array, n: number, dump: boolean): Outcome[] {
       hash: word(21),
       mxcsr: word(22),
       xmm: Array.from({ length: 32 }, (_, k) => word(23 + k)),
+      fpu: Array.from({ length: FPU_WORDS }, (_, k) => word(55 + k)),
       ...(dump ? { memory: bytes.slice(i * size + OUT_WORDS * 8, (i + 1) * size) } : {}),
     });
   }

@@ -61,10 +61,10 @@ export function operands(r: Random, row: Row, given: Partial<Operands> = {}): Op
       ? [32, 64]
       : [16, 32, 64, 64];
   let size: Operands["size"] = v || d64 ? r.pick(sizes) : 32;
-  if (row.encoding.prefix === "66" && size === 16) size = 32;
+  if ((row.encoding.prefix === "66" || row.encoding.prefix === "np") && size === 16) size = 32;
   const memoryOnly = row.operands.some((o) => o[0] === "M");
-  const registerOnly = row.operands.some((o) => o[0] === "R" || o[0] === "U");
-  const hasRm = memoryOnly || row.operands.some((o) => o[0] === "E" || o[0] === "W");
+  const registerOnly = row.operands.some((o) => /^[RUN]|^ST/.test(o));
+  const hasRm = memoryOnly || row.operands.some((o) => /^[EWQ]/.test(o));
   const inMemory = memoryOnly || (hasRm && !registerOnly && r.chance(55));
   const rm = inMemory ? memory(r) : register(r);
   const padding: number[] = [];

@@ -61,6 +61,7 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^(sgdt|sidt|sldt|str)$/, "shows the host's tables, or #GP under UMIP"],
   [/^vmcall$/, "the hypercall of this machine; #UD outside of a guest"],
   [/^r(cp|sqrt)[ps]s$/, "an approximation, each CPU its own"],
+  [/^(f2xm1|fyl2xp?1?|fptan|fpatan|fsin|fcos|fsincos)$/, "each CPU its own last bits"],
   [/^fxsave$/, "shows the host's x87 state and MXCSR mask"],
   [/^(pop [FG]S|l[fg]s .*)$/, "would move the thread's own data"],
   [/^smsw /, "shows the host's CR0, or #GP under UMIP"],

@@ -2,7 +2,7 @@
 // rows that a record executes are kept by their opcode and syntax, so that the table may be reordered.
 import { gunzipSync, gzipSync } from "node:zlib";
 import { compare, flagMask } from "./compare.ts";
-import type { Case, Outcome } from "./layout.ts";
+import { FPU_WORDS, type Case, type Outcome } from "./layout.ts";
 import { ROWS } from "./rows.ts";
 
 export interface Vector {
@@ -29,7 +29,7 @@ export function rowKey(index: number): string {
   return `${form.opcode} | ${form.syntax}`;
 }
 
-const WORDS = 16 + 1 + 16 + 6 + 33 + 33; // registers, rflags; registers, rip rflags mask code cr2 hash; mxcsr, xmm twice
+const WORDS = 16 + 1 + 16 + 6 + 33 + 33 + 2 * FPU_WORDS; // registers, rflags; registers, rip rflags mask code cr2 hash; mxcsr, xmm twice; fpu twice
 const FIXED = 8 + WORDS * 8;
 
 export function packVectors(cpu: string, vectors: readonly Vector[]): Uint8Array {
@@ -63,6 +63,8 @@ export function packVectors(cpu: string, vectors: readonly Vector[]): Uint8Array
       ...c.xmm,
       o.mxcsr,
       ...o.xmm,
+      ...c.fpu,
+      ...o.fpu,
     ];
     for (const w of words) {
       view.setBigUint64(at, w, true);
@@ -89,6 +91,8 @@ export function unpackVectors(packed: Uint8Array): VectorFile {
     const word = (i: number): bigint => view.getBigUint64(at + 8 + i * 8, true);
     const regs = (from: number): bigint[] => Array.from({ length: 16 }, (_, i) => word(from + i));
     const xmm = (from: number): bigint[] => Array.from({ length: 32 }, (_, i) => word(from + i));
+    const fpu = (from: number): bigint[] =>
+      Array.from({ length: FPU_WORDS }, (_, i) => word(from + i));
     const mask = Number(word(35));
     const hotAt = at + FIXED;
     const codeAt = hotAt + hotLength;
@@ -100,6 +104,7 @@ export function unpackVectors(packed: Uint8Array): VectorFile {
       rflags: word(16),
       mxcsr: word(39),
       xmm: xmm(40),
+      fpu: fpu(105),
       rows: [],
       undefinedAt: [[-1, 0xcd5 & ~mask]],
     };
@@ -113,6 +118,7 @@ export function unpackVectors(packed: Uint8Array): VectorFile {
       hash: word(38),
       mxcsr: word(72),
       xmm: xmm(73),
+      fpu: fpu(105 + FPU_WORDS),
     };
     at = codeAt + codeLength;
     return { case: c, outcome };
