@@ -4,7 +4,7 @@
 
 import { mulHigh } from "./muldiv";
 
-const CELLS: usize = 0xc100;
+const CELLS: usize = 0xc400;
 const CELL: usize = 32;
 const HI: usize = 0;
 const LO: usize = 8;

@@ -13,6 +13,7 @@ export {
   type WatchKind,
   type WatchSpec,
 } from "./machine.ts";
+export { fxInitial, fxRestore, fxSave } from "./fx.ts";
 export type { Adversary } from "./adversary.ts";
 export {
   type AccessSpace,

@@ -1,7 +1,14 @@
 // A program running in ring 3 of a machine, with the host as its kernel: loading, the loop of runs, system calls and
 // traps, and the end. Long runs go on inside the machine; the host is entered for system calls, faults and every
 // million instructions. It knows no files and no clock; those come as values and callbacks.
-import { Machine, type GeneralRegister, REGISTERS } from "../machine/index.ts";
+import {
+  fxInitial,
+  fxRestore,
+  fxSave,
+  Machine,
+  type GeneralRegister,
+  REGISTERS,
+} from "../machine/index.ts";
 import type { Arguments, Context, ProgramIo, SyscallResult } from "./context.ts";
 import { Descriptors, NOFILE } from "./descriptors.ts";
 import { endOf, memoryOf, ProgramError, type Program } from "./elf.ts";
@@ -86,7 +93,11 @@ export class UserProcess {
         `${program.name}: its segments take ${needed} bytes of memory, expected at most the ${given} given`,
       );
     }
-    this.#signals = new Signals(this.#space);
+    this.#signals = new Signals(this.#space, {
+      save: () => fxSave(this.machine, 0),
+      restore: (image) => fxRestore(this.machine, 0, image),
+      reset: () => fxRestore(this.machine, 0, fxInitial()),
+    });
     this.#supervisor = new Supervisor(this.machine);
     const hwcap = this.#supervisor.features();
     const random = randomBytes(config.seed);
@@ -329,7 +340,9 @@ export class UserProcess {
       this.#die({ signal: SIGKILL, code: SI_KERNEL, addr: cr2 }, registers);
       return;
     }
-    const info = signalOfTrap(e.vector, e.code, e.state.rip, cr2, memory);
+    const info = signalOfTrap(e.vector, e.code, e.state.rip, cr2, memory, () =>
+      fxSave(this.machine, 0),
+    );
     const forced = this.#deliver(info, registers, true);
     const last = forced === undefined ? undefined : this.#handle(this.#signals.next(), forced);
     if (last !== undefined) this.#goOn(last, false);

@@ -1,6 +1,7 @@
 // Signals of a process of one thread: dispositions, mask, pending ones, the alternate stack, and the frame that a
 // handler starts on. The layout and the order of checks are the kernel's: kernel/signal.c, arch/x86/kernel/signal_64.c.
-// DIFFERS: fpstate is a null pointer, there being no FP state; signals that would stop the process are ignored.
+// The floating-point state is an image of FXSAVE on the frame, as without XSAVE. DIFFERS: signals that would stop the process
+// are ignored.
 import {
   EINVAL,
   ENOMEM,
@@ -27,6 +28,15 @@ export interface Registers {
   readonly general: readonly bigint[];
   readonly rip: bigint;
   readonly rflags: bigint;
+}
+
+/** The floating-point state that signals save and put back, as images of FXSAVE. */
+export interface FpState {
+  save(): Uint8Array;
+  /** False when the CPU would not load it. */
+  restore(image: Uint8Array): boolean;
+  /** As a program finds it. */
+  reset(): void;
 }
 
 /** What siginfo_t and sigcontext say of a signal. */
@@ -76,6 +86,7 @@ const RF = 0x10000n;
 const FIX_EFLAGS = 0x50dd5n;
 const UC_FLAGS = 6n; // UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
 const FRAME_SIZE = 440n;
+const FX_SIZE = 512n;
 const REDZONE = 128n;
 const MINSIGSTKSZ = 2048n;
 const F = { uc: 8, stack: 24, context: 48, mask: 304, info: 312 } as const;
@@ -92,6 +103,7 @@ function bit(signal: number): bigint {
 
 export class Signals {
   readonly #space: AddressSpace;
+  readonly #fp: FpState;
   readonly #actions = new Map<number, SigAction>();
   #pending: SignalInfo[] = [];
   #blocked = 0n;
@@ -102,8 +114,9 @@ export class Signals {
   #alt = { sp: 0n, size: 0n, flags: SS_DISABLE };
   #frames: HandlerFrame[] = [];
 
-  constructor(space: AddressSpace) {
+  constructor(space: AddressSpace, fp: FpState) {
     this.#space = space;
+    this.#fp = fp;
   }
 
   get blocked(): bigint {
@@ -226,10 +239,13 @@ export class Signals {
     let sp = rsp - REDZONE;
     const entering = (a.flags & SA_ONSTACK) !== 0n && this.#altFlags(rsp) === 0;
     if (entering) sp = this.#alt.sp + this.#alt.size;
-    sp = BigInt.asUintN(64, ((sp - FRAME_SIZE) & ~15n) - 8n);
+    const fx = BigInt.asUintN(64, (sp - FX_SIZE) & ~63n);
+    sp = BigInt.asUintN(64, ((fx - FRAME_SIZE) & ~15n) - 8n);
     const inside = sp > this.#alt.sp && sp - this.#alt.sp <= this.#alt.size;
     if ((nested || entering) && !inside) return undefined;
-    if (!this.#space.write(sp, this.#frame(info, a, r))) return undefined;
+    if (!this.#space.write(fx, this.#fp.save())) return undefined;
+    if (!this.#space.write(sp, this.#frame(info, a, r, fx))) return undefined;
+    this.#fp.reset();
     if (this.#alt.flags & SS_AUTODISARM) this.#alt = { sp: 0n, size: 0n, flags: SS_DISABLE };
     this.#frames = this.#frames.filter((f) => f.sp > sp || this.#onAlt(sp) !== this.#onAlt(f.sp));
     this.#frames.push({ sp, signal: info.signal, rip: r.rip, rsp });
@@ -245,7 +261,7 @@ export class Signals {
     return { general, rip: a.handler, rflags: r.rflags & ~(DF | TF | RF) };
   }
 
-  #frame(info: SignalInfo, a: SigAction, r: Registers): Uint8Array {
+  #frame(info: SignalInfo, a: SigAction, r: Registers, fx: bigint): Uint8Array {
     const b = new Uint8Array(Number(FRAME_SIZE));
     const v = new DataView(b.buffer);
     const put = (at: number, x: bigint): void => v.setBigUint64(at, BigInt.asUintN(64, x), true);
@@ -267,12 +283,21 @@ export class Signals {
     put(F.context + 160, BigInt(this.#trap.vector));
     put(F.context + 168, mask);
     put(F.context + 176, this.#trap.cr2);
+    put(F.context + 184, fx);
     put(F.mask, mask);
     b.set(siginfoBytes(info), F.info);
     return b;
   }
 
-  /** rt_sigreturn: undefined when the frame cannot be read. */
+  /** fpu__restore_sig(): no image means a new state; what cannot be loaded leaves one, too, and kills. */
+  #restoreFp(fx: bigint): boolean {
+    const image = fx === 0n || fx & 15n ? undefined : this.#space.read(fx, Number(FX_SIZE));
+    if (image !== undefined && this.#fp.restore(image)) return true;
+    this.#fp.reset();
+    return fx === 0n;
+  }
+
+  /** rt_sigreturn: undefined when the frame cannot be read, or its floating-point state not be loaded. */
   return(r: Registers): Registers | undefined {
     const at = BigInt.asUintN(64, (r.general[RSP] ?? 0n) - 8n);
     const b = this.#space.read(at, F.info);
@@ -283,6 +308,7 @@ export class Signals {
     const general = [...r.general];
     CONTEXT_ORDER.forEach((n, i) => (general[n] = get(F.context + i * 8)));
     this.#frames = this.#frames.filter((f) => f.sp !== at);
+    if (!this.#restoreFp(get(F.context + 184))) return undefined;
     this.setAlt(
       { sp: get(F.stack), flags: v.getUint32(F.stack + 8, true), size: get(F.stack + 16) },
       general[RSP] ?? 0n,

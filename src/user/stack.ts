@@ -83,7 +83,7 @@ export function initialStack(
     AT_SECURE, 0n,
     AT_RANDOM, random,
     AT_HWCAP2, 0n,
-    AT_MINSIGSTKSZ, 2048n,
+    AT_MINSIGSTKSZ, 1040n, // get_sigframe_size()
     AT_RSEQ_FEATURE_SIZE, 28n,
     AT_RSEQ_ALIGN, 32n,
     AT_EXECFN, execfn,

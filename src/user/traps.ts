@@ -1,6 +1,11 @@
 // Which signal a trap becomes, with its code: arch/x86/kernel/traps.c and mm/fault.c. No state.
 import {
   BUS_ADRALN,
+  FPE_FLTDIV,
+  FPE_FLTINV,
+  FPE_FLTOVF,
+  FPE_FLTRES,
+  FPE_FLTUND,
   FPE_INTDIV,
   ILL_ILLOPN,
   SEGV_ACCERR,
@@ -16,13 +21,31 @@ import {
 } from "./linux.ts";
 import type { SignalInfo } from "./signals.ts";
 
-/** memory: how the page fault ended, for #PF. */
+/** What is unmasked among the flags of an #MF or #XM, one code for all. fpu__exception_code(). */
+function floatingCode(flags: number): number {
+  if (flags & 1) return FPE_FLTINV;
+  if (flags & 4) return FPE_FLTDIV;
+  if (flags & 8) return FPE_FLTOVF;
+  if (flags & 0x12) return FPE_FLTUND;
+  return flags & 0x20 ? FPE_FLTRES : 0;
+}
+
+/** The flags of an image of FXSAVE that are up and not masked: the x87 FPU's for #MF, those of SSE for #XM. */
+function unmasked(vector: number, fx: Uint8Array): number {
+  const v = new DataView(fx.buffer, fx.byteOffset);
+  if (vector === 16) return v.getUint16(2, true) & ~v.getUint16(0, true);
+  const mxcsr = v.getUint32(24, true);
+  return mxcsr & ~(mxcsr >> 7);
+}
+
+/** fx: the floating-point state as FXSAVE has it. memory: how the page fault ended, for #PF. */
 export function signalOfTrap(
   vector: number,
   code: number,
   rip: bigint,
   cr2: bigint,
   memory: "maperr" | "accerr" | undefined,
+  fx: () => Uint8Array,
 ): SignalInfo {
   // set_signal_archinfo(): a kernel address is always a protection fault to the program.
   const seen = vector === 14 && cr2 >= TASK_SIZE ? code | 1 : code;
@@ -44,6 +67,14 @@ export function signalOfTrap(
         signal: SIGSEGV,
         code: memory === "accerr" ? SEGV_ACCERR : SEGV_MAPERR,
         addr: cr2,
+        trap,
+      };
+    case 16:
+    case 19:
+      return {
+        signal: SIGFPE,
+        code: floatingCode(unmasked(vector, fx()) & 0x3f),
+        addr: rip,
         trap,
       };
     case 17:
