@@ -124,10 +124,11 @@ export function addWide(d: usize, a: usize, b: usize): void {
     h = 0;
     l = 1;
   } else if (n >= 64) {
-    l = (h >> (n - 64)) | 1;
+    const lost = l != 0 || (n > 64 && h << (128 - n) != 0);
+    l = (h >> (n - 64)) | u64(lost);
     h = 0;
   } else if (n) {
-    l = (h << (64 - n)) | (l >> n) | 1;
+    l = (h << (64 - n)) | (l >> n) | u64(l << (64 - n) != 0);
     h >>= n;
   }
   if (same) {

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { CR4, EFER } from "../../assembly/abi.ts";
 import { EmulatedCpu } from "../machine/native/emulated.ts";
-import { CODE, DATA, MXCSR_RESET, NO_XMM, STACK } from "../machine/native/layout.ts";
+import { CODE, DATA, MXCSR_RESET, NO_FPU, NO_XMM, STACK } from "../machine/native/layout.ts";
 import { BITS, Promises, bitName } from "./features.ts";
 
 const CR4_FSGSBASE = 1n << 16n;
@@ -75,7 +75,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
 const OTHERS: Readonly<Record<string, string>> = {
   DE: "1 edx 2", PSE: "1 edx 3", PAE: "1 edx 6", MCE: "1 edx 7", APIC: "1 edx 9", MTRR: "1 edx 12", PGE: "1 edx 13",
   MCA: "1 edx 14", PAT: "1 edx 16", X2APIC: "1 ecx 21", TSC_DEADLINE: "1 ecx 24", HYPERVISOR: "1 ecx 31",
-  TSC_ADJUST: "7 ebx 1", SMEP: "7 ebx 7", ERMS: "7 ebx 9", UMIP: "7 ecx 2", NX: "80000001 edx 20",
+  TSC_ADJUST: "7 ebx 1", SMEP: "7 ebx 7", ERMS: "7 ebx 9", NO_FCS_FDS: "7 ebx 13", UMIP: "7 ecx 2", NX: "80000001 edx 20",
   PDPE1GB: "80000001 edx 26", LM: "80000001 edx 29", PREFETCHW: "80000001 ecx 8", CET_IBT: "7 edx 20",
   MPX: "7 ebx 14", CLDEMOTE: "7 ecx 25",
 }; // prettier-ignore
@@ -94,6 +94,7 @@ function execute(cpu: EmulatedCpu, hex: string): number | undefined {
     rflags: 2n,
     mxcsr: MXCSR_RESET,
     xmm: NO_XMM,
+    fpu: NO_FPU,
     hot: new Uint8Array(0),
     rows: [],
     undefinedAt: [],
