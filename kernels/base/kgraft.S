@@ -25,7 +25,8 @@ C_FUNC_START_NOTRACE kgr_stub
 1:	GET_CURRENT %r8
 	cmpl	$0, kgr_immutable(%rip)
 	je	2f
-	lock btsl $TIF_CHECKPOINT, TASK_TI_flags(%r8)	/* kgr_mark_task_in_progress() */
+SYM_INNER_LABEL kgr_mark_task_in_progress
+	lock btsl $TIF_CHECKPOINT, TASK_TI_flags(%r8)
 	movl	$1, %eax
 	jmp	3f
 	/* rmb(): kgr_immutable before the task's flag */
@@ -44,7 +45,9 @@ C_FUNC_START_NOTRACE kgr_stub
 	movq	%rax, RIP(%rcx)
 5:	FRAME_END
 	ret
-.Lnew:	movq	KGRF_new_code(%rdx), %rax
+.Lnew:
+SYM_INNER_LABEL kgr_goes_new
+	movq	KGRF_new_code(%rdx), %rax
 	movq	%rax, RIP(%rcx)
 	FRAME_END
 	ret

@@ -178,7 +178,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
     s.frames.some((f) => oldAt(plan, f.ip) !== undefined),
   );
   let commit: Commit | undefined;
-  const collected = collectSwitches(session, readyAt, (t) => {
+  const collected = collectSwitches(session, plan, readyAt, (t) => {
     const known = tasks.find((x) => x.lo === t.stack.lo && x.pid === t.pid);
     return known ?? traceTasks(session).find((x) => x.task.va === t.va)?.named ?? named(t);
   });

@@ -103,7 +103,7 @@ export function threadPromise(trace: Trace): readonly Violation[] {
     }
     if (e.task === undefined) continue;
     const own = switches.get(e.task.lo) ?? [];
-    const last = own.findLast((s) => s.insn <= start);
+    const last = own.findLast((s) => s.insn <= (s.decided === true ? e.insn : start));
     // A task without a switch of its own was made in the universe of its parent.
     if (last === undefined && own.length === 0 && !trace.tasks.some((t) => t.lo === e.task?.lo)) {
       continue;

@@ -12,12 +12,20 @@ import {
 } from "../kernel/index.ts";
 import { findSymbol, symbolAt } from "../link/index.ts";
 import { runnerOf, trueStack, trueStackOf } from "../machine/index.ts";
-import type { AgentWrite, Session } from "../patch/index.ts";
+import type { AgentWrite, PatchPlan, Session } from "../patch/index.ts";
+import { oldAt } from "./address.ts";
 import type { Switch, TraceFrame, TraceTask } from "./trace.ts";
 
 /** Labels at which a task has just been switched, or is about to be; its stack says what it was doing. */
-const LABELS = ["klp_switched", "checkpoint_pass", "kgr_task_is_safe"] as const;
+const LABELS = [
+  "klp_switched",
+  "checkpoint_pass",
+  "kgr_task_is_safe",
+  "kgr_mark_task_in_progress",
+  "kgr_goes_new",
+] as const;
 const ID = 1 << 24;
+const SITE_SIZE = 5n;
 
 /** Sets the stop watches. Once per session: they outlive snapshots. */
 export function watchSwitches(session: Session): void {
@@ -54,9 +62,27 @@ function howOf(session: Session, frames: readonly TraceFrame[]): string {
   return DOING.find(([name]) => names.has(name))?.[1] ?? "kthread";
 }
 
+/**
+ * Where the frames of the caller begin, if the task is in the handler at the entry of a patched function: it has come to
+ * the function and is in no variant yet. Undefined if it is not.
+ */
+function atEntry(plan: PatchPlan, frames: readonly TraceFrame[]): number | undefined {
+  const i = frames.findIndex((f) => oldAt(plan, f.isCall ? f.ip - 1n : f.ip) !== undefined);
+  const site = oldAt(plan, frames[i]?.ip ?? 0n)?.site;
+  return site !== undefined && frames[i]?.ip === site + SITE_SIZE ? i + 1 : undefined;
+}
+
+/** The task is about to execute the instruction at the entry. */
+function isBeforeSite(plan: PatchPlan, [own]: readonly TraceFrame[]): boolean {
+  if (own === undefined || own.isCall) return false;
+  const site = oldAt(plan, own.ip)?.site;
+  return site !== undefined && own.ip <= site;
+}
+
 /** Collects switches from now on. */
 export function collectSwitches(
   session: Session,
+  plan: PatchPlan,
   readyAt: number,
   name: (t: Task) => TraceTask,
 ): { readonly wrote: (w: AgentWrite) => void; readonly switches: readonly Switch[]; stop(): void } {
@@ -73,13 +99,35 @@ export function collectSwitches(
   const isImmutable = (): boolean =>
     immutable !== undefined && readUint(read, immutable.va, 4) !== 0n;
   const flag = 1n << BigInt(TIF.CHECKPOINT);
-  const wrote = (w: AgentWrite): void => {
-    if (w.va === immutable?.va && !isImmutable()) {
-      // Whoever is not in progress when the universes part is in the new one.
-      for (const t of readTasks(read, image)) {
-        if ((t.flags & flag) === 0n) add(t, "new", "not in progress");
-      }
+  /** Tasks in the stub when the universes parted: each finds out there which one is its own. */
+  const undecided = new Map<bigint, Task>();
+  /** A switch without the innermost frames, which are of no variant yet. */
+  const inNew = (task: Task, without: number, decided = false): void => {
+    const frames = framesOf(session, task).slice(without);
+    const insn = machine.retired - readyAt;
+    const s = { insn, task: name(task), to: "new", how: "not in progress", frames } as const;
+    switches.push(decided ? { ...s, decided } : s);
+  };
+  const part = (): void => {
+    // Whoever is not in progress when the universes part is in the new one.
+    for (const t of readTasks(read, image)) {
+      if ((t.flags & flag) !== 0n) continue;
+      const frames = framesOf(session, t);
+      if (atEntry(plan, frames) === undefined) inNew(t, isBeforeSite(plan, frames) ? 1 : 0);
+      else undecided.set(t.stack.lo, t);
     }
+  };
+  /** The stub has decided: it marks the task, as while all was immutable, or finds it not in progress. */
+  const decide = (vcpu: number, isMarked: boolean): void => {
+    const sp = machine.reg(vcpu, "rsp");
+    const task = [...undecided.values()].find((t) => sp > t.stack.lo && sp <= t.stack.hi);
+    if (task === undefined) return;
+    undecided.delete(task.stack.lo);
+    if (isMarked) return;
+    inNew(task, atEntry(plan, framesOf(session, task)) ?? 0, true);
+  };
+  const wrote = (w: AgentWrite): void => {
+    if (w.va === immutable?.va && !isImmutable()) part();
     if (target === undefined || w.bytes.length !== 4) return;
     const arena = symbolVa(image, "task_structs");
     const slot = w.va - offset - arena;
@@ -92,6 +140,10 @@ export function collectSwitches(
   session.onStop = (id, vcpu) => {
     const label = LABELS[id - ID];
     if (label === undefined || (label !== "klp_switched" && isImmutable())) return;
+    if (label === "kgr_mark_task_in_progress" || label === "kgr_goes_new") {
+      decide(vcpu, label === "kgr_mark_task_in_progress");
+      return;
+    }
     const task = readTask(read, image, machine.reg(vcpu, "rdi"));
     const isOwn = runnerOf(machine, task.stack.lo) === vcpu;
     const to = label === "klp_switched" && task.patchState === 0 ? "old" : "new";

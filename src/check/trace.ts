@@ -76,7 +76,8 @@ export interface Commit {
  *
  * how     "stack check" by the mechanism, or what the task itself was doing: "exit to user", "syscall entry", "idle",
  *         "cond_resched", "kthread", "forced"
- * frames  its true stack at that moment, innermost first
+ * frames  its true stack at that moment, innermost first; of one that was being decided, from outside of that function
+ * decided it fell in the handler at the entry of a function: that activation is of the universe that it came to
  */
 export interface Switch {
   readonly insn: number;
@@ -84,6 +85,7 @@ export interface Switch {
   readonly to: "new" | "old";
   readonly how: string;
   readonly frames: readonly TraceFrame[];
+  readonly decided?: boolean;
 }
 
 /** Why a run ended: `complete` is what it should be, `limit` was asked for. */

@@ -65,6 +65,15 @@ describe("the promises", () => {
     expect(checksUnder(mutants.KPATCH_THAT_COUNTS_FIRST, 3)).toContain("promise");
   });
 
+  it.each([198, 221, 325])(
+    "count a task as undecided that is at the entry of a function when kgraft's universes part: seed %i",
+    (seed) => {
+      const { trace, verdict } = run(mechanism("kgraft"), seed);
+      expect(verdict.violations).toEqual([]);
+      expect(trace.switches.filter((s) => s.decided === true)).toHaveLength(1);
+    },
+  );
+
   it("are kept by kpatch and simple, and naive has none", () => {
     for (const name of ["kpatch", "simple"]) expect(checksOf(run(mechanism(name)))).toEqual([]);
     expect(checksOf(run(mechanism("naive")))).not.toContain("promise");
