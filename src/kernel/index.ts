@@ -78,6 +78,7 @@ export {
 } from "./ftrace-layout.ts";
 export { dynamicText, ftraceTrampolines, type TextRange } from "./dynamic-text.ts";
 export {
+  KERNEL_PARAM,
   MODULE,
   MODULE_CONSTANTS,
   readModule,

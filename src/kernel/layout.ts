@@ -3,7 +3,7 @@
 // nowhere else, as arch/x86/kernel/asm-offsets.c does it; names are those of Linux v6.12.
 import { FTRACE_CONSTANTS, FTRACE_STRUCTS, WORKER_POOL } from "./ftrace-layout.ts";
 import { KLP_CONSTANTS, KLP_STRUCTS } from "./klp-layout.ts";
-import { MODULE, MODULE_CONSTANTS } from "./module-layout.ts";
+import { KERNEL_PARAM, MODULE, MODULE_CONSTANTS } from "./module-layout.ts";
 import { makeStruct, type Field } from "./struct.ts";
 
 /**
@@ -268,6 +268,7 @@ export const CONSTANTS = {
 export const ERRNO = {
   ESRCH: CONSTANTS.ESRCH,
   ENOENT: 2,
+  ENOEXEC: 8,
   EAGAIN: CONSTANTS.EAGAIN,
   ENOMEM: 12,
   EBUSY: CONSTANTS.EBUSY,
@@ -279,6 +280,7 @@ export const ERRNO = {
 const STRUCTS = [
   ...FTRACE_STRUCTS,
   MODULE,
+  KERNEL_PARAM,
   ...KLP_STRUCTS,
   TASK,
   PT_REGS,

@@ -4,7 +4,7 @@ import type { Image } from "../link/index.ts";
 import { readField, readUint, symbolVa, type Read } from "./image.ts";
 import { makeStruct } from "./struct.ts";
 
-/** struct module. DIFFERS: its sections are one run of pages; no symbol table of its own, no parameters. */
+/** struct module. DIFFERS: its sections are one run of pages; no symbol table of its own. */
 // prettier-ignore
 export const MODULE = makeStruct("module", "MOD", [
   ["state", 4],               // MODULE_STATE_*
@@ -19,12 +19,26 @@ export const MODULE = makeStruct("module", "MOD", [
   ["bug_table", 8],
   ["bug_table_end", 8],
   ["klp", 1],                 // is_livepatch_module()
+  ["klp_alive", 1],           // livepatch has seen it come, and has not seen it go
+  ["kp", 8],                  // its parameters, an array of struct kernel_param
+  ["num_kp", 4],
+]);
+
+/** struct kernel_param, in section __param. DIFFERS: ops are a number, the union of arg, str and arr is spread out. */
+// prettier-ignore
+export const KERNEL_PARAM = makeStruct("kernel_param", "KPARAM", [
+  ["name", 8],
+  ["ops", 4],                 // PARAM_OPS_*
+  ["max", 4],                 // of an array
+  ["arg", 8],                 // where its value lies
+  ["num", 8],                 // where the number of an array's elements lies, or 0
 ]);
 
 // prettier-ignore
 export const MODULE_CONSTANTS = {
   MODULE_STATE_LIVE: 0, MODULE_STATE_COMING: 1, MODULE_STATE_GOING: 2, MODULE_STATE_UNFORMED: 3,
   MODULE_REF_BASE: 1,
+  PARAM_OPS_INT: 1, PARAM_OPS_BOOL: 2, PARAM_OPS_ARRAY: 3,
 } as const;
 
 export type ModuleState = "live" | "coming" | "going" | "unformed";

@@ -51,8 +51,15 @@ export {
   initModule,
   linkModuleAt,
   loadedModules,
+  moduleSource,
   type LoadedModule,
   type ModuleNotifier,
   type ModuleSource,
   type ModuleWorld,
 } from "./kernel-module.ts";
+export { paramStore, readParams, type KernelParam } from "./module-params.ts";
+export { enabledStore, forceStore, klpEnablePatch, transitionWork } from "./klp/core.ts";
+export { klpModuleWorld, makeKlpSystem } from "./klp/modules.ts";
+export { sysfsTree, sysfsWrite, type SysfsEntry } from "./klp/sysfs.ts";
+export type { KlpSystem } from "./klp/system.ts";
+export { stackCheckOf } from "./klp/klp.ts";

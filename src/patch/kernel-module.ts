@@ -6,8 +6,10 @@
 import { ftraceModuleEnable, ftraceModuleInit, ftraceReleaseMod } from "../ftrace/index.ts";
 import {
   call,
+  callUp,
   ERRNO,
   fieldVa,
+  KERNEL_PARAM,
   look,
   MODULE,
   MODULE_CONSTANTS,
@@ -17,14 +19,23 @@ import {
   writeWord,
   type GuestModule,
   type Program,
+  type Upcall,
 } from "../kernel/index.ts";
 import { findSymbol, linkModule, type Image, type ImageSymbol, type Obj } from "../link/index.ts";
+import { parseArgs } from "./module-params.ts";
 
 /** What a module is made of. isLivepatch: it has MODULE_INFO(livepatch, "Y"). */
 export interface ModuleSource {
   readonly name: string;
   readonly obj: Obj;
   readonly isLivepatch?: boolean;
+}
+
+/** A module by its object, with what its .modinfo says. */
+export function moduleSource(name: string, obj: Obj): ModuleSource {
+  const info = obj.sections.find((s) => s.name === ".modinfo");
+  const lines = new TextDecoder("latin1").decode(info?.bytes).split("\0");
+  return { name, obj, isLivepatch: lines.includes("livepatch=Y") };
 }
 
 /** A module that is loaded, with its symbols. */
@@ -70,6 +81,9 @@ function thisModule(va: bigint): Image {
   };
 }
 
+/** Images by object and place; what was linked against decides nothing that its hash does not say. */
+const linkedAt = new WeakMap<Obj, Map<string, Image>>();
+
 /**
  * A module linked at a place: the same object at the same place is the same image, so that whoever knows the objects can
  * have the symbols of what the guest's list says is loaded.
@@ -79,8 +93,15 @@ export function linkModuleAt(
   against: readonly Image[],
   at: { readonly base: bigint; readonly mod: bigint },
 ): Image {
+  const key = [at.base, at.mod, ...against.map((i) => i.hash)].join();
+  const known = linkedAt.get(source.obj) ?? new Map<string, Image>();
+  linkedAt.set(source.obj, known);
+  const found = known.get(key);
+  if (found !== undefined) return found;
   const images = [...against, thisModule(at.mod)];
-  return linkModule(source.obj, images, { va: at.base, pa: 0n, room: 1 << 30 });
+  const made = linkModule(source.obj, images, { va: at.base, pa: 0n, room: 1 << 30 });
+  known.set(key, made);
+  return made;
 }
 
 /** The modules of the guest's list whose objects are known, with their symbols; the one loaded first comes first. */
@@ -137,16 +158,19 @@ export interface ModuleWorld {
   readonly image: Image;
   readonly sources: readonly ModuleSource[];
   readonly notifiers: readonly ModuleNotifier[];
+  /** Answers an init function that asks the patch core for something. */
+  serve?(up: Upcall): Program<bigint>;
 }
 
 /**
  * Loads a module and runs its init_module.
  *
+ * args     "NAME=VALUE ..", for its parameters
  * returns  0; -EEXIST: one of its name is loaded; -ENOMEM; what a notifier refused it with; what its init answered
  * throws   LinkError: it wants a symbol that nobody has
  * kernel   load_module()
  */
-export function* initModule(world: ModuleWorld, source: ModuleSource): Program<number> {
+export function* initModule(world: ModuleWorld, source: ModuleSource, args = ""): Program<number> {
   const { image } = world;
   const va = yield* call("kzalloc", BigInt(MODULE.size));
   if (va === 0n) return -ENOMEM;
@@ -177,6 +201,9 @@ export function* initModule(world: ModuleWorld, source: ModuleSource): Program<n
   yield* setMod(va, "text_size", text === undefined ? 0n : BigInt(text.memSize));
   yield* setMod(va, "bug_table", bugs?.va ?? 0n);
   yield* setMod(va, "bug_table_end", bugs === undefined ? 0n : bugs.va + BigInt(bugs.size));
+  const params = linked.sections.find((s) => s.name === "__param");
+  yield* setMod(va, "kp", params?.va ?? 0n);
+  yield* setMod(va, "num_kp", BigInt((params?.size ?? 0) / KERNEL_PARAM.size));
   yield* setMod(va, "klp", source.isLivepatch === true ? 1n : 0n);
   // module_unload_init(): a reference is held until init is done.
   yield* setMod(va, "refcnt", BigInt(MODULE_CONSTANTS.MODULE_REF_BASE + 1));
@@ -210,7 +237,8 @@ export function* initModule(world: ModuleWorld, source: ModuleSource): Program<n
     if (ret !== 0) break;
     told.push(n);
   }
-  if (ret === 0) ret = Number(BigInt.asIntN(64, yield* call("do_one_initcall_mod", va)));
+  if (ret === 0) ret = yield* parseArgs(va, source.name, args);
+  if (ret === 0) ret = Number(BigInt.asIntN(64, yield* initCall(world, va)));
   if (ret !== 0) {
     yield* setState(va, "going");
     yield* tellGoing(told, mod);
@@ -222,6 +250,13 @@ export function* initModule(world: ModuleWorld, source: ModuleSource): Program<n
   for (const n of world.notifiers) if (n.live !== undefined) yield* n.live(mod);
   yield* call("module_put", va);
   return 0;
+}
+
+/** do_one_initcall(). */
+function* initCall({ serve }: ModuleWorld, va: bigint): Program<bigint> {
+  return serve === undefined
+    ? yield* call("do_one_initcall_mod", va)
+    : yield* callUp(serve, "do_one_initcall_mod", va);
 }
 
 function* lookAt(image: Image, va: bigint): Program<GuestModule> {

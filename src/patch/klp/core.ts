@@ -10,7 +10,9 @@ import {
   KLP_OBJECT,
   KLP_PATCH,
   log,
+  MODULE,
   readField,
+  readModule,
   symbolVa,
   withMutex,
   writeField,
@@ -65,14 +67,23 @@ function staticObjects(
 ): readonly { va: bigint; funcs: readonly bigint[] }[] {
   const out: { va: bigint; funcs: readonly bigint[] }[] = [];
   let va = readField(read, KLP_PATCH, patch, "objs");
-  for (; readField(read, KLP_OBJECT, va, "funcs") !== 0n; va += BigInt(KLP_OBJECT.size)) {
+  const word = (at: bigint, field: "name" | "funcs"): bigint =>
+    readField(read, KLP_OBJECT, at, field);
+  for (; word(va, "funcs") !== 0n || word(va, "name") !== 0n; va += BigInt(KLP_OBJECT.size)) {
     const funcs: bigint[] = [];
-    let f = readField(read, KLP_OBJECT, va, "funcs");
-    for (; readField(read, KLP_FUNC, f, "old_name") !== 0n; f += BigInt(KLP_FUNC.size))
+    for (let f = word(va, "funcs"); f !== 0n && !isEnd(read, f); f += BigInt(KLP_FUNC.size)) {
       funcs.push(f);
+    }
     out.push({ va, funcs });
   }
   return out;
+}
+
+/** The end of klp_for_each_func_static(). */
+function isEnd(read: Read, f: bigint): boolean {
+  return (["old_name", "new_func", "old_sympos"] as const).every(
+    (field) => readField(read, KLP_FUNC, f, field) === 0n,
+  );
 }
 
 /** klp_init_patch_early(). */
@@ -90,6 +101,12 @@ export function* initPatchEarly(va: bigint): Program<void> {
   }
 }
 
+/** klp_find_object_module(): one that klp_module_coming() has seen, and klp_module_going() has not; 0 when there is none. */
+function findObjectModule(k: KlpSystem, read: Read, name: string | undefined): bigint {
+  const mod = k.modules(read).find((m) => m.name === name)?.va ?? 0n;
+  return mod !== 0n && readField(read, MODULE, mod, "klp_alive") !== 0n ? mod : 0n;
+}
+
 /** klp_init_object(). */
 function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
   yield* writeField(KLP_OBJECT, object.va, "patched", 0n);
@@ -99,9 +116,7 @@ function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
     yield* writeField(KLP_FUNC, f.va, "transition", 0n);
   }
   const mod =
-    object.name === undefined
-      ? 0n
-      : yield* see((g) => k.modules(g.read).find((m) => m.image.name === object.name)?.va ?? 0n);
+    object.name === undefined ? 0n : yield* see((g) => findObjectModule(k, g.read, object.name));
   yield* writeField(KLP_OBJECT, object.va, "mod", mod);
   return isLoaded({ ...object, mod }) ? yield* initObjectLoaded(k, { ...object, mod }) : 0;
 }
@@ -168,8 +183,22 @@ function* enableLocked(k: KlpSystem, va: bigint): Program<Begun> {
  * returns  0 or an errno, and who could not be switched at once
  */
 export function* klpEnablePatch(k: KlpSystem, va: bigint): Program<Begun> {
-  const isWhole = yield* see((g) => va !== 0n && readField(g.read, KLP_PATCH, va, "objs") !== 0n);
+  const isWhole = yield* see(
+    (g) =>
+      va !== 0n &&
+      readField(g.read, KLP_PATCH, va, "objs") !== 0n &&
+      staticObjects(g.read, va).every((o) => readField(g.read, KLP_OBJECT, o.va, "funcs") !== 0n),
+  );
   if (!isWhole) return { error: -EINVAL, tried: undefined };
+  const stranger = yield* see((g) => {
+    const mod = readField(g.read, KLP_PATCH, va, "mod");
+    if (mod === 0n || readField(g.read, MODULE, mod, "klp") !== 0n) return undefined;
+    return readModule(g.read, mod).name;
+  });
+  if (stranger !== undefined) {
+    yield* log(`${KLP}module ${stranger} is not marked as a livepatch module`);
+    return { error: -EINVAL, tried: undefined };
+  }
   return yield* locked(k, enableFirst(k, va));
 }
 
@@ -275,6 +304,8 @@ export function* klpModuleComing(k: KlpSystem, mod: bigint, name: string): Progr
 }
 
 function* comingLocked(k: KlpSystem, mod: bigint, name: string): Program<number> {
+  // Each klp_init_object() that comes from here on sees the module; what it has missed is done here.
+  yield* writeField(MODULE, mod, "klp_alive", 1n);
   const patches = yield* see((g) => readPatches(g.read, k.image));
   const inTransition = (yield* current(k)).patch;
   for (const patch of patches) {
@@ -286,6 +317,7 @@ function* comingLocked(k: KlpSystem, mod: bigint, name: string): Program<number>
     yield* log(
       `${KLP}patch '${patch.name}' failed for module '${name}', refusing to load module '${name}'`,
     );
+    yield* writeField(MODULE, mod, "klp_alive", 0n);
     yield* writeField(KLP_OBJECT, object.va, "mod", 0n);
     yield* cleanup(k, name, patch.va);
     return error;
@@ -324,9 +356,15 @@ function* applyToComing(
   return 0;
 }
 
-/** klp_module_going(). */
-export function* klpModuleGoing(k: KlpSystem, name: string): Program<void> {
-  yield* locked(k, cleanup(k, name, undefined));
+/** klp_module_going(): patches that are enabled from here on leave the module alone. */
+export function* klpModuleGoing(k: KlpSystem, mod: bigint, name: string): Program<void> {
+  yield* locked(
+    k,
+    (function* (): Program<void> {
+      yield* writeField(MODULE, mod, "klp_alive", 0n);
+      yield* cleanup(k, name, undefined);
+    })(),
+  );
 }
 
 /** klp_cleanup_module_patches_limited(). */

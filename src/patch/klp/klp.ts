@@ -31,7 +31,12 @@ import type { Remaining, Tried } from "./transition.ts";
 import { readTransition } from "./view.ts";
 
 export function systemOf({ image, plan, hz, unwinder }: Request): KlpSystem {
-  return { image, hz, unwinder, modules: () => [{ va: 0n, image: plan.module }] };
+  return {
+    image,
+    hz,
+    unwinder,
+    modules: () => [{ va: 0n, name: patchName(plan.module.name), image: plan.module }],
+  };
 }
 
 function* copyString(text: string): Program<bigint> {
@@ -115,8 +120,7 @@ function* disable(request: Request): Program<Outcome> {
 }
 
 /** klp_check_and_switch_task() of a task that looks at itself, in cond_resched. */
-function stackCheck(request: Request): (g: GuestView) => { value: number; cost: number } {
-  const k = systemOf(request);
+export function stackCheckOf(k: KlpSystem): (g: GuestView) => { value: number; cost: number } {
   return (g) => {
     const { patch, target } = readTransition(g.read, k.image);
     if (patch === 0n) return { value: -CONSTANTS.EINVAL, cost: 0 };
@@ -141,5 +145,5 @@ export const klp: Mechanism = {
     "upstream livepatch: every task is switched on its own, by stack check or at the boundary",
   enable,
   disable,
-  stackCheck,
+  stackCheck: (request) => stackCheckOf(systemOf(request)),
 };

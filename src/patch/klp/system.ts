@@ -9,6 +9,7 @@ export const KLP = "livepatch: ";
 /** A loaded module: its struct module, its name, and what was linked for where it lies. */
 export interface LoadedModule {
   readonly va: bigint;
+  readonly name: string;
   readonly image: Image;
 }
 

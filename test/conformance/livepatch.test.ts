@@ -1,0 +1,98 @@
+// tools/testing/selftests/livepatch/test-livepatch.sh: the basic rows.
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { lines, off, on, insmod, rmmod } from "./events.ts";
+import { makeLab, type Lab } from "./lab.ts";
+
+const LP = "test_klp_livepatch";
+const REPLACE = "test_klp_atomic_replace";
+const DEMO = "test_klp_callbacks_demo";
+const SYSCALL = "test_klp_syscall";
+
+const CMDLINE = "root=/dev/ram0 quiet";
+const MEMINFO = "MemTotal:          32768 kB";
+const patched = (name: string): string => `${name}: this has been live patched`;
+
+let lab: Lab;
+beforeAll(async () => {
+  lab = await makeLab();
+});
+beforeEach(() => lab.reset());
+
+describe("test-livepatch", () => {
+  test("basic function patching", () => {
+    expect(lab.read("cmdline")).toBe(CMDLINE);
+    lab.load(LP);
+    expect(lab.read("cmdline")).toBe(patched(LP));
+    expect(lab.rmmod(LP)).toBe(-11); // in use
+    lab.disable(LP);
+    expect(lab.read("cmdline")).toBe(CMDLINE);
+    lab.unload(LP);
+    expect(lab.log()).toEqual([...on(LP), rmmod(LP), ...off(LP), rmmod(LP)]);
+    expect(lab.modules()).toEqual([]);
+  });
+
+  test("multiple livepatches", () => {
+    lab.load(LP);
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([patched(LP), MEMINFO]);
+    lab.load(REPLACE, "replace=0");
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([patched(LP), patched(REPLACE)]);
+    lab.disable(REPLACE);
+    lab.unload(REPLACE);
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([patched(LP), MEMINFO]);
+    lab.disable(LP);
+    lab.unload(LP);
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([CMDLINE, MEMINFO]);
+    expect(lab.log()).toEqual([
+      ...on(LP),
+      ...on(REPLACE, "replace=0"),
+      ...off(REPLACE),
+      rmmod(REPLACE),
+      ...off(LP),
+      rmmod(LP),
+    ]);
+  });
+
+  test("atomic replace livepatch, of one", () => {
+    lab.load(LP);
+    lab.load(REPLACE, "replace=1");
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([CMDLINE, patched(REPLACE)]);
+    lab.unload(LP);
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([CMDLINE, patched(REPLACE)]);
+    lab.disable(REPLACE);
+    lab.unload(REPLACE);
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([CMDLINE, MEMINFO]);
+    expect(lab.log()).toEqual([
+      ...on(LP),
+      ...on(REPLACE, "replace=1"),
+      rmmod(LP),
+      ...off(REPLACE),
+      rmmod(REPLACE),
+    ]);
+  });
+
+  test("atomic replace livepatch, of three", () => {
+    lab.load(LP);
+    lab.load(SYSCALL);
+    lab.load(DEMO);
+    expect(lab.patches()).toEqual([LP, SYSCALL, DEMO]);
+    lab.load(REPLACE, "replace=1");
+    expect(lab.patches()).toEqual([REPLACE]);
+    for (const name of [DEMO, SYSCALL, LP]) lab.unload(name);
+    lab.disable(REPLACE);
+    expect(lab.patches()).toEqual([]);
+    lab.unload(REPLACE);
+    expect([lab.read("cmdline"), lab.read("meminfo")]).toEqual([CMDLINE, MEMINFO]);
+    expect(lab.log()).toEqual([
+      ...on(LP),
+      ...on(SYSCALL),
+      insmod(DEMO),
+      ...lines(DEMO, "E I+ pre+(vmlinux) S+ C+ post+(vmlinux) D+"),
+      ...on(REPLACE, "replace=1"),
+      rmmod(DEMO),
+      rmmod(SYSCALL),
+      rmmod(LP),
+      ...off(REPLACE),
+      rmmod(REPLACE),
+    ]);
+  });
+});
