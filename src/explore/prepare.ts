@@ -14,6 +14,7 @@ import { ScenarioError, type BuiltScenario } from "../scenario/index.ts";
 
 /** Instructions within which a scenario must come to its ready mark. */
 const READY_BUDGET = 20_000_000;
+const READY_INSNS_PER_TASK = 20_000;
 /** The schedule until the ready mark is always the same: `insn` means the same for every seed. */
 const BOOT_SEED = 1;
 
@@ -66,10 +67,11 @@ export function prepare(
     schedule: seededSchedule(BOOT_SEED),
   });
   const stops = new Set(["ready", "bug"] as const);
-  const booted = session.run(READY_BUDGET, stops);
+  const readyBudget = READY_BUDGET + scenario.tasks * READY_INSNS_PER_TASK;
+  const booted = session.run(readyBudget, stops);
   if (booted !== "ready") {
     const said = session.events().bugs[0]?.message ?? booted;
-    if (booted === "insns") throw new BudgetError(scenario.name, READY_BUDGET, "the ready mark");
+    if (booted === "insns") throw new BudgetError(scenario.name, readyBudget, "the ready mark");
     throw new ScenarioError(`${scenario.name}: ${said}, expected the ready mark`);
   }
   const ready = session.snapshot();
