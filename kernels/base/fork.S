@@ -72,6 +72,9 @@ C_FUNC_START copy_process
 	movq	%r12, %rsi
 	call	copy_thread
 
+	movq	%rbx, %rdi
+	call	ftrace_graph_init_task
+
 	/* On the list, with the parent's patching flags, in one step for whoever holds the lock. */
 	movq	$tasklist_lock, %rdi
 	call	_raw_spin_lock
@@ -164,6 +167,7 @@ C_FUNC_START put_task_struct
 	pushq	%rbx
 	subq	$8, %rsp
 	movq	%rdi, %rbx
+	call	ftrace_graph_exit_task
 	movq	$tasklist_lock, %rdi
 	call	_raw_spin_lock
 	movl	$0, TASK_usage(%rbx)

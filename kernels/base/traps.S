@@ -14,6 +14,10 @@ C_FUNC_START_NOTRACE exc_int3
 	testl	%eax, %eax
 	jnz	1f
 	movq	%rbx, %rdi
+	call	kprobe_int3_handler
+	testl	%eax, %eax
+	jnz	1f
+	movq	%rbx, %rdi
 	movq	$.Lstr_int3, %rsi
 	call	do_trap
 1:	popq	%rbx

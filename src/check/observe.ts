@@ -5,6 +5,7 @@ import {
   readRunQueues,
   readTasks,
   readUint,
+  returnTrampolines,
   symbolVa,
   TASK_STATE,
   type Task,
@@ -106,6 +107,7 @@ function named(t: Task): TraceTask {
 export function trueStacks(session: Session): readonly TraceStack[] {
   const { machine: m } = session;
   const made = dynamicText(session.read, session.image);
+  const trampolines = new Set(returnTrampolines(session.image).map((t) => t.lo));
   const frame = (ip: bigint, isCall: boolean): TraceFrame => {
     const isDynamic = made.some((r) => ip >= r.lo && ip < r.hi);
     return isDynamic ? { ip, isCall, isDynamic } : { ip, isCall };
@@ -113,7 +115,10 @@ export function trueStacks(session: Session): readonly TraceStack[] {
   return traceTasks(session).map(({ task, named }) => {
     const vcpu = runnerOf(m, task.stack.lo);
     if (task.onCpu && vcpu === undefined) return { task: named, vcpu: undefined, frames: [] };
-    const truth = vcpu === undefined ? trueStack(m, task.stack.lo) : trueStackOf(m, vcpu);
+    const truth =
+      vcpu === undefined
+        ? trueStack(m, task.stack.lo, trampolines)
+        : trueStackOf(m, vcpu, trampolines);
     const frames: TraceFrame[] = [];
     if (vcpu !== undefined && truth) frames.push(frame(m.reg(vcpu, "rip"), false));
     for (const f of truth?.frames ?? []) {

@@ -28,3 +28,10 @@ export {
   ftraceReleaseMod,
   type ModuleRange,
 } from "./module.ts";
+export { registerFtraceGraph, unregisterFtraceGraph } from "./fgraph.ts";
+export {
+  registerKprobe,
+  unregisterKprobe,
+  type KprobeHandlers,
+  type Registered,
+} from "./kprobes.ts";

@@ -2,7 +2,7 @@
 // that is being changed ends early.
 import type { Image } from "../link/index.ts";
 import { readField, readUint, symbolVa, type Read } from "./image.ts";
-import { FTRACE_OPS } from "./ftrace-layout.ts";
+import { FTRACE_OPS, KPROBE } from "./ftrace-layout.ts";
 import { readModules } from "./module-layout.ts";
 
 /** [lo, hi) and what it is. */
@@ -28,10 +28,23 @@ export function ftraceTrampolines(read: Read, image: Image): readonly TextRange[
   return out;
 }
 
+/** The slots in which probed instructions execute. kernel: kernel/kprobes.c, is_kprobe_insn_slot() */
+function kprobeSlots(read: Read, image: Image): readonly TextRange[] {
+  const out: TextRange[] = [];
+  const seen = new Set<bigint>();
+  for (let kp = readUint(read, symbolVa(image, "kprobe_list"), 8); kp !== 0n && !seen.has(kp);) {
+    seen.add(kp);
+    const lo = readField(read, KPROBE, kp, "slot");
+    if (lo !== 0n) out.push({ lo, hi: lo + 16n, name: "kprobe_insn_page" });
+    kp = readField(read, KPROBE, kp, "next");
+  }
+  return out;
+}
+
 /** Everything that counts as kernel text at this moment beside the images that the reader knows. */
 export function dynamicText(read: Read, image: Image): readonly TextRange[] {
   const modules = readModules(read, image)
     .filter((m) => m.state !== "unformed")
     .map((m) => ({ lo: m.base, hi: m.base + BigInt(m.textSize), name: m.name }));
-  return [...ftraceTrampolines(read, image), ...modules];
+  return [...ftraceTrampolines(read, image), ...kprobeSlots(read, image), ...modules];
 }

@@ -55,12 +55,41 @@ export const ON_EACH_CPU_WORK = makeStruct("on_each_cpu_work", "OECW", [
   ["wait", 8],
 ]);
 
+/** struct ftrace_ret_stack: a return address that return_to_handler stands for, and the slot where it stands. */
+export const FTRACE_RET_STACK = makeStruct("ftrace_ret_stack", "RETS", [
+  ["ret", 8],
+  ["func", 8],
+  ["retp", 8],
+]);
+
+/** struct rethook_node, in the free list or in the list of a task. */
+export const RETHOOK_NODE = makeStruct("rethook_node", "RHN", [
+  ["next", 8],
+  ["ret_addr", 8],
+  ["frame", 8],
+]);
+
+/** struct kprobe. slot: the copy of the probed instruction, 0 when ftrace calls the probe. */
+export const KPROBE = makeStruct("kprobe", "KP", [
+  ["next", 8],
+  ["addr", 8],
+  ["pre_handler", 8], // (kprobe, pt_regs): not 0 when it has changed regs->ip
+  ["post_handler", 8],
+  ["slot", 8],
+  ["nmissed", 8],
+  ["opcode", 1],
+  ["len", 1],
+]);
+
 export const FTRACE_STRUCTS = [
   DYN_FTRACE,
   FTRACE_PAGE,
   FTRACE_OPS,
   FTRACE_HASH,
   TRACE_ENTRY,
+  FTRACE_RET_STACK,
+  RETHOOK_NODE,
+  KPROBE,
   WORKER_POOL,
   WORK,
   ON_EACH_CPU_WORK,
@@ -76,5 +105,5 @@ export const FTRACE_CONSTANTS = {
   FTRACE_FL_TRAMP_EN: 0x8000000, FTRACE_FL_IPMODIFY: 0x4000000, FTRACE_REF_MAX: 0x7ffff,
   TRACE_CTX_NMI: 0, TRACE_CTX_IRQ: 1, TRACE_CTX_SOFTIRQ: 2, TRACE_CTX_NORMAL: 3, TRACE_CTX_TRANSITION: 4,
   TRACE_FTRACE_START: 0, TRACE_LIST_START: 5,
-  NR_TRACE_ENTRIES: 256,
+  NR_TRACE_ENTRIES: 256, FTRACE_RETFUNC_DEPTH: 20, NR_RETHOOK_NODES: 128,
 } as const;

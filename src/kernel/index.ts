@@ -74,6 +74,9 @@ export {
   FTRACE_HASH,
   FTRACE_OPS,
   FTRACE_PAGE,
+  FTRACE_RET_STACK,
+  KPROBE,
+  RETHOOK_NODE,
   TRACE_ENTRY,
 } from "./ftrace-layout.ts";
 export { dynamicText, ftraceTrampolines, type TextRange } from "./dynamic-text.ts";
@@ -86,3 +89,4 @@ export {
   type GuestModule,
   type ModuleState,
 } from "./module-layout.ts";
+export { recoverRetAddr, returnTrampolines, type ReturnTrampoline } from "./return-trampolines.ts";

@@ -47,6 +47,9 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["syscalls", 8],            // system calls entered
   ["nvcsw", 8],               // voluntary switches, and moments in user mode: what synchronize_rcu_tasks waits for
   ["trace_recursion", 8],
+  ["ret_stack", 8],           // FTRACE_RETFUNC_DEPTH entries, or 0
+  ["curr_ret_stack", 4],      // how many of them are in use
+  ["rethooks", 8],            // rethook_nodes, the innermost first
 ], 64);
 
 /**
@@ -197,6 +200,8 @@ export const PERCPU = makeStruct(
     ["hrtimer_base", 16, 8],
     ["next_tick", 8], // the TSC of the tick that is due next
     ["cpu_worker_pool", WORKER_POOL.size, 8],
+    ["current_kprobe", 8],
+    ["kprobe_saved_flags", 4],
     ["trace_head", 8], // entries that this CPU has traced
     ["nmi_count", 8],
     ["irq_count", 8],

@@ -1,7 +1,14 @@
 // The door that live patching uses: the trace of a task that does not run, or the reason why there is none that can be
 // relied on. kernel/stacktrace.c, stack_trace_save_tsk_reliable(); arch/x86/kernel/stacktrace.c,
 // arch_stack_walk_reliable().
-import { dynamicText, type Read, type Task, type TextRange } from "../kernel/index.ts";
+import {
+  dynamicText,
+  recoverRetAddr,
+  returnTrampolines,
+  type Read,
+  type Task,
+  type TextRange,
+} from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
 import type { Unwinder } from "./row.ts";
 import { formatText } from "./text.ts";
@@ -12,7 +19,10 @@ export const KLP_MAX_STACK_ENTRIES = 100;
 export const KPATCH_MAX_STACK_ENTRIES = 64;
 
 /** What a walk of a task needs besides the task. */
-export type Memory = Pick<WalkInput, "read" | "images" | "isText" | "recoverRetAddr">;
+export type Memory = Pick<
+  WalkInput,
+  "read" | "images" | "isText" | "recoverRetAddr" | "isReturnTrampoline"
+>;
 
 function inactive(memory: Memory, task: Task, maxFrames: number): WalkInput {
   return {
@@ -75,5 +85,12 @@ export function walkMemory(read: Read, kernel: Image, patches: readonly Image[] 
     made ??= dynamicText(read, kernel);
     return made.some((r) => va >= r.lo && va < r.hi);
   };
-  return { read, images: [kernel, ...patches], isText };
+  const trampolines = returnTrampolines(kernel);
+  return {
+    read,
+    images: [kernel, ...patches],
+    isText,
+    recoverRetAddr: (slot, ra, stack) => recoverRetAddr(read, kernel, slot, ra, stack),
+    isReturnTrampoline: (va) => trampolines.some((t) => va >= t.lo && va < t.hi),
+  };
 }

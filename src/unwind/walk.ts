@@ -19,6 +19,7 @@ export const UNRELIABLE_REASONS = [
   "too_deep", // more frames than the consumer takes
   "off_stack", // the next frame is on no stack of this task
   "backwards", // the next frame is not above the one before
+  "return_trampoline", // inside of one: the address that it returns to is on no stack
   "no_row", // nothing is known of this instruction
   "guess", // the unwinder only guesses
 ] as const;
@@ -74,7 +75,9 @@ export interface WalkInput {
   readonly start: Start;
   readonly maxFrames: number;
   readonly isText?: (va: bigint) => boolean;
-  readonly recoverRetAddr?: (slot: bigint, ra: bigint) => bigint;
+  readonly recoverRetAddr?: (slot: bigint, ra: bigint, stack: bigint) => bigint;
+  /** Whether an address is inside of a return trampoline: who is there has no return address that can be found. */
+  readonly isReturnTrampoline?: (va: bigint) => boolean;
 }
 
 interface State {
@@ -134,7 +137,7 @@ export function unwindStart(input: WalkInput): Step {
 
 function returnAddress(input: WalkInput, slot: bigint): bigint {
   const ra = word(input, slot);
-  return input.recoverRetAddr?.(slot, ra) ?? ra;
+  return input.recoverRetAddr?.(slot, ra, input.stack.lo) ?? ra;
 }
 
 /** The stack that holds [va, va + n): the present one, or one that it was entered from. */
@@ -210,6 +213,7 @@ export function archStackWalk(unwinder: Unwinder, input: WalkInput): Trace {
     if (!given && !isText(input, at.ip)) return stop(because("not_text", at.ip));
     if (frames.length >= input.maxFrames) return stop(because("too_deep", at.sp));
     frames.push({ ip: at.ip, sp: at.sp, regs: state.regs });
+    if (input.isReturnTrampoline?.(at.ip) === true) doubt ??= because("return_trampoline", at.ip);
     if (state.regs) doubt ??= because("pt_regs", at.sp - BigInt(PT_REGS.size));
     if (given) doubt ??= because("running", at.ip);
     const atEnd = !given && !state.regs && unwinder.isLast(at, surroundings(input, state.stack));

@@ -112,7 +112,7 @@ SYM_INNER_LABEL at_left
 	ret
 SYM_FUNC_END leave_inner
 
-# Function graph: the return address is replaced by return_to_handler's, the original kept elsewhere.
+# Function graph: the return address is replaced by case_return_to_handler's, the original kept elsewhere.
 SYM_FUNC_START case_fgraph
 	call	graphed
 SYM_INNER_LABEL after_graphed
@@ -121,19 +121,19 @@ SYM_FUNC_END case_fgraph
 SYM_FUNC_START graphed
 	movq	(%rsp), %rax
 	movq	%rax, case_word(%rip)
-	movq	$return_to_handler, (%rsp)
+	movq	$case_return_to_handler, (%rsp)
 	call	leaf
 SYM_INNER_LABEL at_graphed
 	ret
 SYM_FUNC_END graphed
-SYM_FUNC_START return_to_handler
+SYM_FUNC_START case_return_to_handler
 	subq	$8, %rsp
 	call	leaf			/* ftrace_return_to_handler */
 	movq	case_word(%rip), %rdi
 	addq	$8, %rsp
 SYM_INNER_LABEL at_handler
 	jmp	*%rdi
-SYM_FUNC_END return_to_handler
+SYM_FUNC_END case_return_to_handler
 
 # kretprobe: the trampoline pushes a slot for the return address and fills it before it returns.
 SYM_FUNC_START case_kretprobe
