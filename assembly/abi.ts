@@ -405,11 +405,12 @@ export enum FrameKind {
   User = 2, // the same from CPL 3: the bottom of the kernel stack
   Stored = 3, // declared at a label
 }
-// What is known of a stack: 16 bytes.
-export const STACK_META_SIZE = 16;
+// What is known of a stack: 24 bytes.
+export const STACK_META_SIZE = 24;
 export const M_TOP = 0; // u32: STK_TOP while rsp is elsewhere
 export const M_PARENT = 4; // u32: StackMeta of the stack that a per-CPU stack was entered from
 export const M_LEFT_RIP = 8; // u64: the instruction after the one that left this stack
+export const M_ASIDE = 16; // u32: STK_TOP of the frames below a delivery that began at the top of the same stack again
 
 // A stack area: [start, end) holds stacks of equal size, aligned to it.
 export const A_START = 0; // u64

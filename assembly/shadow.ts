@@ -10,6 +10,7 @@ import {
   A_SIZE,
   A_START,
   FrameKind,
+  M_ASIDE,
   M_LEFT_RIP,
   M_PARENT,
   M_TOP,
@@ -81,12 +82,39 @@ function leaveStack(rip: u64): void {
   store<u64>(meta, rip, M_LEFT_RIP);
 }
 
+/** The frames that a delivery on the same stack had put aside live again when it is over. */
+function takeBack(): void {
+  const meta = load<u32>(STK_META);
+  const top = load<u32>(meta, M_ASIDE);
+  if (!top) return;
+  touch(meta);
+  store<u32>(meta, 0, M_ASIDE);
+  setTop(top);
+}
+
+/**
+ * After an event switched stacks; `rip` is where it returns to. A stack of the IST may be entered at its top while it is in
+ * use: a NMI in a NMI. What is live further down stays so, out of reach until the IRET.
+ */
+export function entered(rip: u64): void {
+  const meta = load<u32>(STK_META);
+  const top = load<u32>(STK_TOP);
+  if (top && load<u64>(RSP) - 8 - load<u64>(STK_LO) < load<u64>(STK_SIZE)) {
+    touch(meta);
+    store<u32>(meta, top, M_ASIDE);
+    setTop(0);
+    return;
+  }
+  moved(rip);
+}
+
 /**
  * After rsp got a new value other than by push, pop, call or ret; `rip` executes next. rsp belongs to the stack that holds the slot below it, so that an empty stack is still that stack.
  */
 export function moved(rip: u64): void {
   const sp = load<u64>(RSP);
   if (sp - 8 - load<u64>(STK_LO) < load<u64>(STK_SIZE)) {
+    if (!load<u32>(STK_TOP)) takeBack();
     if (sp > load<u64>(STK_TOP_VA)) trim(sp);
     return;
   }
@@ -117,8 +145,8 @@ export function moved(rip: u64): void {
 
 /**
  * Puts the frame at slot `n` into the chain that starts at `top`; lower live slots stay before it. A frame that repeats
- * the return address of the interrupt frame above it is that frame, moved by the entry code (the gap of a #BP): it
- * takes its place. Answers the new top.
+ * the return address of the interrupt frame above it is that frame, moved by the entry code (the gap of a #BP, the copy
+ * of a NMI): it takes its place. Answers the new top.
  */
 function insert(shadow: u32, top: u32, n: u32, ret: u64): u32 {
   let lower: u32 = 0;
@@ -130,8 +158,10 @@ function insert(shadow: u32, top: u32, n: u32, ret: u64): u32 {
   let kind: u32 = FrameKind.Stored;
   if (higher) {
     const h = shadow + ((higher - 1) << 4);
-    const moves = load<u32>(h, S_KIND) == FrameKind.Interrupt && load<u64>(h, S_RET) == ret;
-    if (moves) kind = FrameKind.Interrupt;
+    const was = load<u32>(h, S_KIND);
+    const moves =
+      (was == FrameKind.Interrupt || was == FrameKind.User) && load<u64>(h, S_RET) == ret;
+    if (moves) kind = was;
     if (moves || higher - 1 == n) higher = load<u32>(h, S_LINK);
   }
   const s = shadow + (n << 4);

@@ -43,7 +43,7 @@ import { trackEntry } from "./cet";
 import { descriptor, isCode64, markAccessed } from "./descriptor";
 import { rflags } from "./flags";
 import { canonical, selectTlb, stackFaultWith, systemRead, systemSlot, systemWrite } from "./mmu";
-import { moved, record } from "./shadow";
+import { entered, moved, record } from "./shadow";
 import { fault, nextRip } from "./state";
 
 // Where a vector comes from.
@@ -124,7 +124,7 @@ function attempt(vector: i32, code: i32, source: i32, rip: u64): bool {
   store<i32>(CPL, newCpl);
   selectTlb();
   store<u64>(RSP, sp);
-  if (switched) moved(rip);
+  if (switched) entered(rip);
   systemWrite(sp - 8, <u64>oldSs);
   systemWrite(sp - 16, oldSp);
   systemWrite(sp - 24, flags);

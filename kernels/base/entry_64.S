@@ -139,10 +139,69 @@ SYM_INNER_LABEL native_iret
 	iretq
 SYM_CODE_END common_interrupt_return
 
-# On its IST stack; GS may be the user's even though CS is the kernel's, so ask the MSR.
-# DIFFERS: no nested-NMI handling, and a NMI from user mode stays on the IST stack.
+# On its IST stack. An IRET in the handler (of a #BP, a #PF) lets the next NMI in, which starts at the top of the same stack
+# again; so the frame that the first one returns by is kept twice further down, with a word that says that it is running:
+#
+#	original SS .. RIP	pushed by the CPU, overwritten by a nested NMI
+#	saved rdx
+#	"NMI executing"
+#	iret SS .. RIP		what the handler returns by; a nested NMI makes it return to repeat_nmi
+#	outermost SS .. RIP	the copy that nobody changes; pt_regs ends with it
+#
+# GS may be the user's even though CS is the kernel's, so ask the MSR.
+# DIFFERS: a NMI from user mode stays on the IST stack, and is laid out as one from the kernel.
 SYM_CODE_START asm_exc_nmi
 	cld
+	pushq	%rdx
+	testb	$3, CS-RIP+8(%rsp)
+	jnz	first_nmi
+	/* Inside of repeat_nmi .. end_repeat_nmi the frames are being copied: it will run again anyway. */
+	movq	$repeat_nmi, %rdx
+	cmpq	8(%rsp), %rdx
+	ja	1f
+	movq	$end_repeat_nmi, %rdx
+	cmpq	8(%rsp), %rdx
+	ja	nested_nmi_out
+1:	cmpl	$1, -8(%rsp)			/* "NMI executing" */
+	je	nested_nmi
+	/* Between its clearing and the IRET: DF is set, and the stack is this one. */
+	leaq	6*8(%rsp), %rdx
+	cmpq	%rdx, 4*8(%rsp)
+	ja	first_nmi
+	subq	$EXCEPTION_STKSZ, %rdx
+	cmpq	%rdx, 4*8(%rsp)
+	jb	first_nmi
+	testb	$X86_EFLAGS_DF >> 8, 3*8+1(%rsp)
+	jz	first_nmi
+nested_nmi:
+	subq	$8, %rsp			/* to the iret frame */
+	leaq	-10*8(%rsp), %rdx
+	pushq	$__KERNEL_DS
+	pushq	%rdx
+	pushfq
+	pushq	$__KERNEL_CS
+	pushq	$repeat_nmi
+	addq	$6*8, %rsp
+nested_nmi_out:
+	popq	%rdx
+	iretq
+
+first_nmi:
+	movq	(%rsp), %rdx
+	pushq	$0				/* room for "NMI executing" */
+	subq	$5*8, %rsp			/* and for the iret frame */
+	.rept	5
+	pushq	11*8(%rsp)
+	.endr
+SYM_INNER_LABEL repeat_nmi
+	movq	$1, 10*8(%rsp)
+	addq	$10*8, %rsp
+	.rept	5
+	pushq	-6*8(%rsp)
+	.endr
+	subq	$5*8, %rsp
+SYM_INNER_LABEL end_repeat_nmi
+	TRUE_FRAME 4, 5*8			/* the interrupt's frame is here now */
 	pushq	$-1
 	PUSH_AND_CLEAR_REGS
 	ENCODE_FRAME_POINTER
@@ -159,7 +218,9 @@ SYM_CODE_START asm_exc_nmi
 	jnz	2f
 	swapgs
 2:	POP_REGS
-	addq	$8, %rsp
+	addq	$6*8, %rsp			/* to the iret frame */
+	std
+	movq	$0, 5*8(%rsp)
 	iretq
 SYM_CODE_END asm_exc_nmi
 

@@ -58,9 +58,14 @@ describe("the image's tables", () => {
     );
   });
 
-  test("frames are declared for a new task's first return, an emulated call and the #BP entry's copy", () => {
+  test("frames are declared for a new task's first return, an emulated call and the copies that #BP and NMI entries make", () => {
     const where = declaredFrames(image).map((f) => symbolAt(image, f.va)?.name);
-    expect(where.sort()).toEqual(["asm_exc_int3", "copy_thread", "poke_int3_handler"]);
+    expect(where.sort()).toEqual([
+      "asm_exc_int3",
+      "copy_thread",
+      "end_repeat_nmi",
+      "poke_int3_handler",
+    ]);
   });
 
   test("every fentry site is the first instruction of a function, a call of __fentry__", () => {

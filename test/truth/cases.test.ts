@@ -71,7 +71,10 @@ function play(name: string, withNmis: boolean, planted: Planted = "none"): Playe
     },
   });
   const m = s.machine;
-  const trampolines = new Set([s.symbol("case_return_to_handler"), s.symbol("__kretprobe_trampoline")]);
+  const trampolines = new Set([
+    s.symbol("case_return_to_handler"),
+    s.symbol("__kretprobe_trampoline"),
+  ]);
   const model = new Model(s, planted, trampolines);
   const labels = new Map(
     Object.keys(CASES[name] ?? {}).map((label) => [s.symbol(label), label] as const),

@@ -55,6 +55,7 @@ export class Model implements Observer {
   readonly #insns = new Map<bigint, Insn>();
   /** Frames of each stack by its low end, outermost first. */
   readonly #stacks = new Map<bigint, ModelFrame[]>();
+  readonly #aside = new Map<bigint, ModelFrame[]>();
   readonly #leftAt = new Map<bigint, bigint>();
   readonly #below = new Map<bigint, bigint | undefined>();
   readonly #on: (bigint | undefined)[] = [];
@@ -177,7 +178,14 @@ export class Model implements Observer {
     if (planted === "keeps what pop leaves" && insn.kind === "pop") return;
     if (planted === "keeps what add and lea leave" && insn.kind === "add") return;
     const lo = this.#on[vcpu];
-    if (insn.kind === "iret" && lo !== undefined) this.#trim(lo, this.#rsp + 40n);
+    if (insn.kind === "iret" && lo !== undefined) {
+      this.#trim(lo, this.#rsp + 40n);
+      const aside = this.#aside.get(lo);
+      if (aside !== undefined && this.#frames(lo).length === 0 && this.#stackOf(rsp) === lo) {
+        this.#stacks.set(lo, aside);
+        this.#aside.delete(lo);
+      }
+    }
     this.#goTo(vcpu, rip, rsp);
   }
 
@@ -185,6 +193,13 @@ export class Model implements Observer {
     const m = this.#s.machine;
     const cs = m.read64(rsp + 8n, vcpu);
     const slot = m.read64(rsp, vcpu) === ret && (cs === 0x10n || cs === 0x33n) ? rsp : rsp + 8n;
+    // An event that begins at the top of the stack that it came on: what is further down waits for its end.
+    const again = this.#on[vcpu];
+    const isAgain = again !== undefined && slot > this.#rsp && this.#stackOf(slot + 40n) === again;
+    if (isAgain) {
+      this.#aside.set(again, this.#frames(again));
+      this.#stacks.set(again, []);
+    }
     this.#goTo(vcpu, ret, slot + 40n);
     const lo = this.#on[vcpu];
     if (lo === undefined || this.#planted === "forgets interrupts") return;
@@ -199,9 +214,10 @@ export class Model implements Observer {
     this.#stacks.set(lo, frames);
     // An interrupt's frame that the entry code moved stays an interrupt's frame.
     const copied = frames.findLast((f) => f.slot > d.slot);
-    const isMove = copied?.kind === "interrupt" && copied.ret === d.ret;
+    const isMove =
+      (copied?.kind === "interrupt" || copied?.kind === "user") && copied.ret === d.ret;
     const kept = frames.filter((f) => f.slot !== d.slot && !(isMove && f === copied));
-    kept.push({ slot: d.slot, ret: d.ret, kind: isMove ? "interrupt" : "stored" });
+    kept.push({ slot: d.slot, ret: d.ret, kind: isMove ? copied.kind : "stored" });
     kept.sort((a, b) => (a.slot > b.slot ? -1 : a.slot < b.slot ? 1 : 0));
     this.#stacks.set(lo, kept);
   }
