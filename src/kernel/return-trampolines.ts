@@ -17,7 +17,18 @@ export interface ReturnTrampoline {
   readonly hi: bigint;
 }
 
+const known = new WeakMap<Image, readonly ReturnTrampoline[]>();
+
 export function returnTrampolines(image: Image): readonly ReturnTrampoline[] {
+  let found = known.get(image);
+  if (found === undefined) {
+    found = find(image);
+    known.set(image, found);
+  }
+  return found;
+}
+
+function find(image: Image): readonly ReturnTrampoline[] {
   return NAMES.flatMap((name) => {
     const s = findSymbol(image, name);
     return s === undefined ? [] : [{ name, lo: s.va, hi: s.va + s.size }];

@@ -28,6 +28,7 @@ import {
   stackTraceSaveTskReliable,
   UNWINDERS,
   walkMemory,
+  type Memory,
   type UnwinderName,
 } from "../unwind/index.ts";
 import {
@@ -40,7 +41,6 @@ import {
 } from "./mechanism.ts";
 import { walkCost } from "./cost.ts";
 import { loadModule } from "./module.ts";
-import type { PatchPlan } from "./plan.ts";
 
 /** How often the user's tool tries, and the virtual seconds between two tries. */
 export const KPATCH_ATTEMPTS = 5;
@@ -72,12 +72,11 @@ function isOwn(g: GuestView, task: Task): boolean {
 
 function checkTask(
   g: GuestView,
-  plan: PatchPlan,
   active: readonly ActiveRange[],
   unwinder: UnwinderName,
+  memory: Memory,
   task: Task,
 ): Blocker | number {
-  const memory = walkMemory(g.read, g.image, [plan.module]);
   const rows = UNWINDERS[unwinder];
   const isSelf = isOwn(g, task);
   const trace = isSelf
@@ -116,13 +115,14 @@ function verifyActivenessSafety(
   active: readonly ActiveRange[],
 ): Checked {
   const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
+  const memory = walkMemory(g.read, g.image, [plan.module]);
   const blockers: Blocker[] = [];
   let frames = 0;
   const tasks: Switched[] = [];
   for (const task of readTasks(g.read, g.image)) {
     const isSelf = isOwn(g, task);
     if (stoppers.has(task.va) && !isSelf) continue;
-    const r = checkTask(g, plan, active, unwinder, task);
+    const r = checkTask(g, active, unwinder, memory, task);
     if (typeof r !== "number") blockers.push(r);
     if (isSelf) continue; // at hand already: nothing to charge, and nobody to switch
     tasks.push({ task: task.comm, pid: task.pid, how: "stack check" });
