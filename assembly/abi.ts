@@ -151,6 +151,12 @@ export const MAX_ROWS = 2048;
 export const TLBS = 0x40000; // per vCPU: read kernel, read user, write kernel, write user
 export const TLB_ENTRIES = 256;
 export const TLB_BYTES = 0x1000;
+export const TLB_NONE = 0x60000; // a TLB without entries, to be copied
+// An entry of the read TLB: the page's va, and what to add to an address in it. One of the write TLB: the va of a part of a
+// page in which no code was decoded, its bytes, and what to add. All ones and a non-canonical va are no entry.
+export const T_VA = 0; // u64
+export const T_SPAN = 8; // u32, write only
+export const T_ADD = 12; // u32
 export const JUMP_CACHES = 0x80000; // per vCPU: kernel, user
 export const JUMP_ENTRIES = 1024;
 export const JUMP_BYTES = 0x4000;
@@ -170,7 +176,7 @@ export const LOG = 0x180000; // probe records, LOG_SIZE each
 export const LOG_SIZE = 40;
 export const LOG_ENTRIES = 0x3000;
 export const MAX_TRACKED = 0x80000;
-export const PAGE_CODE = 0x200000; // u8 per page: PAGE_CODED, PAGE_TABLE; writes to it come to mmu.ts unless 0
+export const PAGE_CODE = 0x200000; // u8 per page: PAGE_CODED, PAGE_TABLE, PAGE_PARTS; writes to it come to mmu.ts unless 0
 export const PAGE_CLEAN = 0x280000; // u8 per page: not written since the base snapshot
 export const PAGE_BLOCKS = 0x300000; // u32 per page: list of its blocks
 export const CODE_LINES = 0x500000; // u64 per page: a bit per 64 bytes that a block was decoded from
@@ -196,6 +202,16 @@ export const NEAR_UOP = 0x1fff; // its number
 export const NEAR_FACTOR = 0x2000; // not with a segment or address size; U_FACTOR is to be set
 export const NEAR_SENSE = 0x4000; // it has a condition: U_SENSE is to be set
 export const NEAR_OPPOSITE = 0x8000; // which is the opposite of the one that the form tests
+export const QUIET_OF = 0xca000; // u16 by a row's micro-op: its near form that leaves the flags alone, or 0; NEAR_FACTOR
+export const FLAG_ROLE = 0xcc000; // u8 by a row's micro-op: FLAGS_*
+export const FLAGS_KILLED = 1; // it overwrites all flags and reads none, and cannot be stopped at
+export const FLAGS_SHIFT = 3; // as FLAGS_KILLED if U_IMM is not 0 modulo 32
+export const FLAGS_KEPT = 2; // it does not look at flags, and cannot be stopped at
+export const CHAIN_FIRST = 0xcd000; // u8 by near form: its line in CHAINS, or 0
+export const CHAIN_SECOND = 0xcd800; // u8 by near form: its column, or 0
+export const CHAINS = 0xce000; // u16 by line and column: the near form of two near forms in a row, or 0
+export const CHAIN_COLUMNS = 64;
+export const MAX_CHAIN_LINES = 63;
 export const UOP_MISS = 5; // of the record at MISS alone
 export const MISS = 0xc9000; // the record that ends the hot loop, and in MISSED (u32) the one at which
 export const MISSED = 0xc9020;
@@ -231,6 +247,7 @@ export const MISC_NOTRACK = 128; // the prefix 3e
 
 export const PAGE_CODED = 1; // decoded code lies here
 export const PAGE_TABLE = 2; // a page walk has read it
+export const PAGE_PARTS = 4; // a write TLB may hold a part of it
 
 // A block is a header of 32 bytes and its records.
 export const BLOCK_HEADER = 32;
@@ -241,6 +258,7 @@ export const B_PAGE_NEXT = 16; // u32: next block of the page
 export const B_HASH_NEXT = 20; // u32
 export const B_BYTES = 24; // u16: bytes decoded from
 export const B_RECORDS = 26; // u16
+export const B_ONE = 28; // u32: the block of its first instruction alone, 0 when not known
 export const BLOCK_MAX_INSNS = 64;
 
 // A row of the instruction table, ROW_SIZE bytes.

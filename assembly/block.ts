@@ -13,6 +13,7 @@ import {
   B_COUNT,
   B_HASH_NEXT,
   B_LIVE,
+  B_ONE,
   B_PA,
   B_PAGE_NEXT,
   B_RECORDS,
@@ -23,6 +24,7 @@ import {
   PAGE_BLOCKS,
   PAGE_CODE,
   PAGE_CODED,
+  PAGE_PARTS,
   UOP_SIZE,
   U_OP,
 } from "./abi";
@@ -85,9 +87,11 @@ export function enterBlock(b: usize, key: u64, bytes: u32, count: u32, records: 
   store<u32>(b, load<u32>(PAGE_BLOCKS + (page << 2)), B_PAGE_NEXT);
   store<u32>(PAGE_BLOCKS + (page << 2), b);
   store<u32>(ARENA_NEXT, b + BLOCK_HEADER + records * UOP_SIZE);
+  store<u32>(b, 0, B_ONE);
+  // Stores into this page, or into parts of it, may be in the write TLBs.
   const flags = load<u8>(PAGE_CODE + page);
-  if (!(flags & PAGE_CODED)) {
-    store<u8>(PAGE_CODE + page, flags | (<u8>PAGE_CODED));
+  if ((flags & (<u8>(PAGE_CODED | PAGE_PARTS))) != PAGE_CODED) {
+    store<u8>(PAGE_CODE + page, (flags | (<u8>PAGE_CODED)) & ~(<u8>PAGE_PARTS));
     for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) flushWriteTlb(v);
   }
   markLines(pa, bytes);

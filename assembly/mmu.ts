@@ -5,6 +5,9 @@
 
 import {
   AC,
+  B_BYTES,
+  B_PA,
+  B_PAGE_NEXT,
   BUFFERING,
   CAREFUL,
   CAREFUL_CODE,
@@ -29,15 +32,21 @@ import {
   JUMP_CACHES,
   NONCANONICAL,
   ONE,
+  PAGE_BLOCKS,
   PAGE_CLEAN,
   PAGE_CODE,
   PAGE_CODED,
+  PAGE_PARTS,
   PAGE_TABLE,
   RAM,
   RAM_SIZE,
   SHADOW_ALONE,
   TLBS,
+  T_ADD,
+  T_SPAN,
+  T_VA,
   TLB_BYTES,
+  TLB_NONE,
   TLB_R,
   TLB_W,
   Vector,
@@ -74,6 +83,8 @@ const BOUNCE_N: usize = 0xc090; // u32: bytes in all
 const BOUNCE_N1: usize = 0xc094; // u32: bytes in the first part
 const ENTRY: usize = 0xc138; // u64: a page-table entry as this vCPU sees it
 
+const MIN_SPAN: u32 = 16; // no access is wider
+
 const PTE_P: u64 = 1;
 const PTE_RW: u64 = 2;
 const PTE_US: u64 = 4;
@@ -102,7 +113,8 @@ export function selectTlb(): void {
 }
 
 export function flushTlb(v: i32): void {
-  memory.fill(TLBS + (v << 2) * TLB_BYTES, 0xff, 4 * TLB_BYTES);
+  memory.fill(TLBS + (v << 2) * TLB_BYTES, 0xff, 2 * TLB_BYTES);
+  flushWriteTlb(v);
   flushJumps(v);
 }
 
@@ -115,9 +127,19 @@ export function flushJumps(v: i32): void {
   store<u64>(at + JUMP_BYTES, ~(<u64>1));
 }
 
+/** Makes the TLB without entries: each holds a non-canonical address that belongs into another entry. */
+export function makeNoTlb(): void {
+  for (let i: usize = 0; i < <usize>TLB_BYTES; i += 16) {
+    store<u64>(TLB_NONE + i, i ? 0x8000000000000000 : 0x8000000000001000, T_VA);
+    store<u32>(TLB_NONE + i, MIN_SPAN, T_SPAN);
+  }
+}
+
 /** After pages became clean or got decoded code: writes must come here again. */
 export function flushWriteTlb(v: i32): void {
-  memory.fill(TLBS + ((v << 2) + 2) * TLB_BYTES, 0xff, 2 * TLB_BYTES);
+  const at = TLBS + ((v << 2) + 2) * TLB_BYTES;
+  memory.copy(at, TLB_NONE, TLB_BYTES);
+  memory.copy(at + TLB_BYTES, TLB_NONE, TLB_BYTES);
 }
 
 /** Sets the flags that are not lazy. Under SMAP, AC decides which translations hold for the kernel. */
@@ -250,12 +272,48 @@ function mode(w: i32): i32 {
   return w | (load<i32>(CPL) == 3 ? USER : READ);
 }
 
-/** Fills the TLB for the page of `va` where plain loads or stores may go on without coming here. */
-function fill(tlb: usize, va: u64, pa: u64): void {
-  if (load<u32>(CAREFUL) & ~CAREFUL_CODE) return;
-  const e = tlb + (((<usize>(va >> 12)) & 255) << 4);
-  store<u64>(e, va & ~(<u64>4095));
-  store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), 8);
+/** Whether the TLBs may know a page: not while something looks at every access. */
+function fillable(): bool {
+  return !(load<u32>(CAREFUL) & ~CAREFUL_CODE);
+}
+
+function tlbEntry(tlb: usize, va: u64): usize {
+  return tlb + ((<usize>(va >> 8)) & 0xff0);
+}
+
+/** Lets loads from the page of `va` go on without coming here. */
+function fillRead(va: u64, pa: u64): void {
+  if (!fillable()) return;
+  const e = tlbEntry(load<u32>(TLB_R), va);
+  store<u64>(e, va & ~(<u64>4095), T_VA);
+  store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), T_ADD);
+}
+
+/** The same for stores: to the whole page, or around `va` to where the next code lies. */
+function fillWrite(va: u64, pa: u64, n: u32): void {
+  if (!fillable()) return;
+  const page = <usize>(pa >> 12);
+  const off = (<u32>pa) & 4095;
+  let lo: u32 = 0;
+  let hi: u32 = 4096;
+  const flags = load<u8>(PAGE_CODE + page);
+  if (flags & PAGE_TABLE) return;
+  if (flags & PAGE_CODED) {
+    for (let b = load<u32>(PAGE_BLOCKS + (page << 2)); b; b = load<u32>(b, B_PAGE_NEXT)) {
+      const start = (<u32>load<u64>(b, B_PA)) & 4095;
+      const end = start + <u32>load<u16>(b, B_BYTES);
+      if (end <= off) lo = max<u32>(lo, end);
+      else if (start >= off + n) hi = min<u32>(hi, start);
+      else return;
+    }
+    if (hi - lo < MIN_SPAN) return;
+    store<u8>(PAGE_CODE + page, flags | (<u8>PAGE_PARTS));
+  }
+  const e = tlbEntry(load<u32>(TLB_W), va);
+  const at = (va & ~(<u64>4095)) + <u64>lo;
+  store<u64>(e, at, T_VA);
+  store<u32>(e, hi - lo, T_SPAN);
+  store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), T_ADD);
 }
 
 /** Before `n` bytes at `pa` are written, all in one page of RAM. */
@@ -320,11 +378,10 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   const room: u32 = 4096 - ((<u32>va) & 4095);
   if (w && load<u32>(CAREFUL) & CAREFUL_STALE) forgetLines(pa, min<u32>(n, room));
   if (room >= n && pa + n <= load<u64>(RAM_SIZE) && !buffered()) {
-    const page = <usize>(pa >> 12);
     if (w) {
       beforeWrite(pa, n);
-      if (!load<u8>(PAGE_CODE + page)) fill(load<u32>(TLB_W), va, pa);
-    } else fill(load<u32>(TLB_R), va, pa);
+      fillWrite(va, pa, n);
+    } else fillRead(va, pa);
     return RAM + <usize>pa;
   }
   let pa2: u64 = 0;
@@ -343,18 +400,36 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   return BOUNCE;
 }
 
+/** Whether the read TLB knows the T at `va`. */
+export function coversRead<T>(va: u64, tlb: usize): bool {
+  return load<u64>(tlbEntry(tlb, va), T_VA) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095));
+}
+
+export function coversWrite<T>(va: u64, tlb: usize): bool {
+  const e = tlbEntry(tlb, va);
+  return va - load<u64>(e, T_VA) <= <u64>load<u32>(e, T_SPAN) - sizeof<T>();
+}
+
+/** Where what a TLB covers lies in wasm memory. */
+export function hostAt(va: u64, tlb: usize): usize {
+  return <usize>va + <usize>load<u32>(tlbEntry(tlb, va), T_ADD);
+}
+
 /** Where the T at `va` lies in wasm memory, ready to be read (w = 0) or read and written (w = 1), or 0 and a fault. */
 export function reach<T>(va: u64, w: i32): usize {
-  const e = <usize>load<u32>(w ? TLB_W : TLB_R) + (((<usize>(va >> 12)) & 255) << 4);
-  if (load<u64>(e) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095)))
-    return <usize>va + <usize>load<u32>(e, 8);
+  const tlb = <usize>load<u32>(w ? TLB_W : TLB_R);
+  if (w ? coversWrite<T>(va, tlb) : coversRead<T>(va, tlb)) return hostAt(va, tlb);
   return reachSlow(va, sizeof<T>(), w);
 }
 
 /** As reach, for `n` bytes that lie in one page, by an instruction that does not execute alone. */
 export function reachRun(va: u64, n: u32, w: i32): usize {
-  const e = <usize>load<u32>(w ? TLB_W : TLB_R) + (((<usize>(va >> 12)) & 255) << 4);
-  if (load<u64>(e) == (va & ~(<u64>4095))) return <usize>va + <usize>load<u32>(e, 8);
+  const tlb = <usize>load<u32>(w ? TLB_W : TLB_R);
+  const e = tlbEntry(tlb, va);
+  const start = load<u64>(e, T_VA);
+  const span = <u64>load<u32>(e, T_SPAN);
+  const off = va - start;
+  if (w ? off < span && off + n <= span : start == (va & ~(<u64>4095))) return hostAt(va, tlb);
   return reachSlow(va, n, w);
 }
 

@@ -45,22 +45,9 @@ import {
 import { Add } from "./alu";
 import { cetOn } from "./cet";
 import { CondE, lazy } from "./flags";
+import { coversRead, coversWrite, hostAt } from "./mmu";
 import { ea } from "./operand";
 import { the } from "./state";
-
-/** The TLB entry of `va`. */
-function entry(va: u64, tlb: usize): usize {
-  return tlb + ((<usize>(va >> 8)) & 0xff0);
-}
-
-/** Whether the T at `va` lies in a page that the TLB knows. */
-function covers<T>(va: u64, tlb: usize): bool {
-  return load<u64>(entry(va, tlb)) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095));
-}
-
-function host(va: u64, tlb: usize): usize {
-  return <usize>va + <usize>load<u32>(entry(va, tlb), 8);
-}
 
 /** A step that was not done: the record that makes the loop end at \`up\`. */
 function miss(up: usize): usize {
@@ -76,6 +63,9 @@ export class NearA {
     return 0;
   }
   covers<T>(va: u64, tlb: usize): bool {
+    return true;
+  }
+  coversWrite<T>(va: u64, tlb: usize): bool {
     return true;
   }
   at(up: usize, va: u64, tlb: usize): usize {
@@ -98,6 +88,9 @@ export class NearB {
   covers<T>(va: u64, tlb: usize): bool {
     return true;
   }
+  coversWrite<T>(va: u64, tlb: usize): bool {
+    return true;
+  }
   at(up: usize, va: u64, tlb: usize): usize {
     return load<u16>(up, U_B);
   }
@@ -112,6 +105,9 @@ export class NearConstant {
     return 0;
   }
   covers<T>(va: u64, tlb: usize): bool {
+    return true;
+  }
+  coversWrite<T>(va: u64, tlb: usize): bool {
     return true;
   }
   at(up: usize, va: u64, tlb: usize): usize {
@@ -129,10 +125,13 @@ export class Near {
     return ea(up);
   }
   covers<T>(va: u64, tlb: usize): bool {
-    return covers<T>(va, tlb);
+    return coversRead<T>(va, tlb);
+  }
+  coversWrite<T>(va: u64, tlb: usize): bool {
+    return coversWrite<T>(va, tlb);
   }
   at(up: usize, va: u64, tlb: usize): usize {
-    return host(va, tlb);
+    return hostAt(va, tlb);
   }
   get<T>(up: usize, p: usize): i64 {
     return <i64>load<T>(p);
@@ -148,10 +147,13 @@ export class NearX {
     return ea(up) + load<u64>(load<u16>(up, U_INDEX)) * <u64>load<u16>(up, U_FACTOR);
   }
   covers<T>(va: u64, tlb: usize): bool {
-    return covers<T>(va, tlb);
+    return coversRead<T>(va, tlb);
+  }
+  coversWrite<T>(va: u64, tlb: usize): bool {
+    return coversWrite<T>(va, tlb);
   }
   at(up: usize, va: u64, tlb: usize): usize {
-    return host(va, tlb);
+    return hostAt(va, tlb);
   }
   get<T>(up: usize, p: usize): i64 {
     return <i64>load<T>(p);
@@ -177,7 +179,7 @@ export function nearAlu<F extends Add, D extends NearA, S extends NearA, T>(
   w: usize,
 ): usize {
   const dv = the<D>().va(up);
-  if (!the<D>().covers<T>(dv, w)) return miss(up);
+  if (!the<D>().coversWrite<T>(dv, w)) return miss(up);
   const sv = the<S>().va(up);
   if (!the<S>().covers<T>(sv, r)) return miss(up);
   const d = the<D>().at(up, dv, w);
@@ -186,9 +188,82 @@ export function nearAlu<F extends Add, D extends NearA, S extends NearA, T>(
   return up + UOP_SIZE;
 }
 
+// Quiet operations leave the flags alone: for when the next instructions that could be seen or stopped at overwrite them.
+@unmanaged
+export class QuietAdd {
+  writes(): bool {
+    return true;
+  }
+  do<T>(a: i64, b: i64): i64 {
+    return a + b;
+  }
+}
+@unmanaged
+export class QuietSub {
+  writes(): bool {
+    return true;
+  }
+  do<T>(a: i64, b: i64): i64 {
+    return a - b;
+  }
+}
+@unmanaged
+export class QuietAnd {
+  writes(): bool {
+    return true;
+  }
+  do<T>(a: i64, b: i64): i64 {
+    return a & b;
+  }
+}
+@unmanaged
+export class QuietOr {
+  writes(): bool {
+    return true;
+  }
+  do<T>(a: i64, b: i64): i64 {
+    return a | b;
+  }
+}
+@unmanaged
+export class QuietXor {
+  writes(): bool {
+    return true;
+  }
+  do<T>(a: i64, b: i64): i64 {
+    return a ^ b;
+  }
+}
+@unmanaged
+export class QuietShl {
+  do<T>(a: i64, n: i64): i64 {
+    return a << n;
+  }
+}
+@unmanaged
+export class QuietShr {
+  do<T>(a: i64, n: i64): i64 {
+    return sizeof<T>() == 8 ? <i64>((<u64>a) >> n) : <i64>(((<u64>a) & 0xffffffff) >> n);
+  }
+}
+@unmanaged
+export class QuietSar {
+  do<T>(a: i64, n: i64): i64 {
+    return a >> n;
+  }
+}
+
+/** A shift of a register by a constant. */
+export function quietShift<F extends QuietShl, T>(up: usize): bool {
+  const d = the<NearA>().at(up, 0, 0);
+  const n = load<i64>(up, U_IMM) & (sizeof<T>() == 8 ? 63 : 31);
+  the<NearA>().put<T>(d, the<F>().do<T>(the<NearA>().get<T>(up, d), n));
+  return true;
+}
+
 export function nearMov<D extends NearA, S extends NearA, T>(up: usize, r: usize, w: usize): usize {
   const dv = the<D>().va(up);
-  if (!the<D>().covers<T>(dv, w)) return miss(up);
+  if (!the<D>().coversWrite<T>(dv, w)) return miss(up);
   const sv = the<S>().va(up);
   if (!the<S>().covers<T>(sv, r)) return miss(up);
   the<D>().put<T>(the<D>().at(up, dv, w), the<S>().get<T>(up, the<S>().at(up, sv, r)));
@@ -210,8 +285,8 @@ export function nearLea<S extends NearA, T>(up: usize, r: usize, w: usize): usiz
 
 export function nearPush<S extends NearA>(up: usize, r: usize, w: usize): usize {
   const sp = load<u64>(RSP) - 8;
-  if (!covers<u64>(sp, w)) return miss(up);
-  store<i64>(host(sp, w), the<S>().get<i64>(up, the<S>().at(up, 0, r)));
+  if (!coversWrite<u64>(sp, w)) return miss(up);
+  store<i64>(hostAt(sp, w), the<S>().get<i64>(up, the<S>().at(up, 0, r)));
   store<u64>(RSP, sp);
   return up + UOP_SIZE;
 }
@@ -220,19 +295,19 @@ export function nearPush<S extends NearA>(up: usize, r: usize, w: usize): usize 
 export function nearPop(up: usize, r: usize, w: usize): usize {
   const sp = load<u64>(RSP);
   const a = <usize>load<u16>(up, U_A);
-  if (!covers<u64>(sp, r)) return miss(up);
+  if (!coversRead<u64>(sp, r)) return miss(up);
   if (i32(sp >= load<u64>(STK_TOP_VA)) | i32(a == RSP)) return miss(up);
   store<u64>(RSP, sp + 8);
-  store<u64>(a, load<u64>(host(sp, r)));
+  store<u64>(a, load<u64>(hostAt(sp, r)));
   return up + UOP_SIZE;
 }
 
 /** LEAVE; the record that follows tells the shadow. */
 export function nearLeave(up: usize, r: usize, w: usize): usize {
   const bp = load<u64>(RBP);
-  if (!covers<u64>(bp, r)) return miss(up);
+  if (!coversRead<u64>(bp, r)) return miss(up);
   store<u64>(RSP, bp + 8);
-  store<u64>(RBP, load<u64>(host(bp, r)));
+  store<u64>(RBP, load<u64>(hostAt(bp, r)));
   return up + UOP_SIZE;
 }
 
@@ -349,6 +424,33 @@ export function compareJump<
   return linkOf(up + UOP_SIZE, the<F>().judge<C, T>(a, b));
 }
 
+/**
+ * An addition of a constant to a register, and then a comparison and its jump as above: the step of a loop over memory.
+ * The flags of the addition are never seen, because the comparison is known to be done before the register is changed
+ * for good.
+ */
+export function bumpCompareJump<
+  F extends CmpThen,
+  C extends CondE,
+  D extends NearA,
+  S extends NearA,
+  T,
+>(up: usize, r: usize, w: usize): usize {
+  const reg = <usize>load<u16>(up, U_A);
+  const old = load<i64>(reg);
+  store<i64>(reg, old + load<i64>(up, U_IMM));
+  const compare = up + UOP_SIZE;
+  const dv = the<D>().va(compare);
+  const sv = the<S>().va(compare);
+  if (i32(!the<D>().covers<T>(dv, r)) | i32(!the<S>().covers<T>(sv, r))) {
+    store<i64>(reg, old);
+    return 0;
+  }
+  const a = the<D>().get<T>(compare, the<D>().at(compare, dv, r));
+  const b = the<S>().get<T>(compare, the<S>().at(compare, sv, r));
+  return linkOf(compare + UOP_SIZE, the<F>().judge<C, T>(a, b));
+}
+
 /** The shadow of slot `va` if it is on the present stack and may be written without more ado, else 0. */
 function slotAt(va: u64): usize {
   const off = va - load<u64>(STK_LO);
@@ -375,7 +477,7 @@ export function nearCall(up: usize, r: usize, w: usize): usize {
   const target = load<u64>(up, U_TARGET);
   if (target == after) return 0;
   const sp = load<u64>(RSP) - 8;
-  if (!covers<u64>(sp, w)) return 0;
+  if (!coversWrite<u64>(sp, w)) return 0;
   const s = slotAt(sp);
   if (!s) return 0;
   let link = up + U_LINK;
@@ -384,7 +486,7 @@ export function nearCall(up: usize, r: usize, w: usize): usize {
     link = target < 4096 ? 0 : jump(page + target);
     if (!link) return 0;
   }
-  pushFrame(host(sp, w), s, sp, page + after);
+  pushFrame(hostAt(sp, w), s, sp, page + after);
   return link;
 }
 
@@ -394,11 +496,11 @@ export function nearCallIndirect<S extends NearA>(up: usize, r: usize, w: usize)
   if (!the<S>().covers<u64>(sv, r)) return 0;
   const ret = load<u64>(RIP_PAGE) + <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
   const sp = load<u64>(RSP) - 8;
-  if (!covers<u64>(sp, w)) return 0;
+  if (!coversWrite<u64>(sp, w)) return 0;
   const s = slotAt(sp);
   if (!s) return 0;
   const link = jump(<u64>the<S>().get<u64>(up, the<S>().at(up, sv, r)));
-  if (link) pushFrame(host(sp, w), s, sp, ret);
+  if (link) pushFrame(hostAt(sp, w), s, sp, ret);
   return link;
 }
 
@@ -412,7 +514,7 @@ export function nearJmpIndirect<S extends NearA>(up: usize, r: usize, w: usize):
 /** RET: of the shadow, at most the slot that it returns from dies. */
 export function nearRet(up: usize, r: usize, w: usize): usize {
   const sp = load<u64>(RSP);
-  if (!covers<u64>(sp, r)) return 0;
+  if (!coversRead<u64>(sp, r)) return 0;
   const top = load<u64>(STK_TOP_VA);
   let above: u32 = load<u32>(STK_TOP);
   let aboveVa = top;
@@ -421,7 +523,7 @@ export function nearRet(up: usize, r: usize, w: usize): usize {
     aboveVa = above ? load<u64>(STK_LO) + ((<u64>(above - 1)) << 3) : ~(<u64>0);
     if (sp >= aboveVa) return 0;
   }
-  const link = jump(load<u64>(host(sp, r)));
+  const link = jump(load<u64>(hostAt(sp, r)));
   if (!link) return 0;
   store<u64>(RSP, sp + 8);
   store<u32>(STK_TOP, above);

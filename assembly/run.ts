@@ -7,6 +7,7 @@ import {
   BLOCK_MAX_INSNS,
   B_COUNT,
   B_LIVE,
+  B_ONE,
   CAREFUL,
   CAREFUL_SPLIT,
   CAREFUL_STALE,
@@ -26,18 +27,8 @@ import {
   JUMP_ENTRIES,
   LEFT,
   MAX_WATCHES,
-  MISC_ADDR32,
-  NEAR_FACTOR,
-  NEAR_OF,
-  NEAR_OPPOSITE,
-  NEAR_SENSE,
-  NEAR_UOP,
   NMI_BLOCKED,
   ONE,
-  PAIRS,
-  PAIR_COLUMNS,
-  PAIR_FIRST,
-  PAIR_SECOND,
   P_DEADLINE,
   P_NMI,
   RAM,
@@ -53,17 +44,12 @@ import {
   U_IMM,
   U_LEN,
   U_LINK,
-  U_FACTOR,
-  U_MISC,
   U_OFF,
-  U_SEG,
   U_OP,
   U_REM,
-  U_SENSE,
   U_TARGET,
   WATCH,
   WATCH_SIZE,
-  ZERO,
 } from "./abi";
 import { apicOf, pending } from "./apic";
 import { afterAlone, beforeAlone, drawAgain, drawnSoFar, fetch } from "./adversary";
@@ -75,6 +61,7 @@ import { execute } from "../build/dispatch";
 import { fetchPa } from "./mmu";
 import { UOP_FAULTY, UOP_GO_ON, UOP_MOVED, UOP_WATCH } from "./ids";
 import { findWatch, watched } from "./watch";
+import { specialise } from "./specialise";
 
 const SINGLE: u64 = 0x8000000000000000;
 const USER_CODE: u64 = 0x4000000000000000;
@@ -149,32 +136,10 @@ function build(rip: u64, pa: u64, key: u64): usize {
   if (open) up = goOnAt(up, off);
   number(b, up, count);
   // A record that may execute alone keeps its row's number, which says what it is.
-  if (!single) nearForms(b + BLOCK_HEADER, up);
+  if (!single) specialise(b + BLOCK_HEADER, up);
+
   enterBlock(b, key, off - start, count, <u32>(up - b - BLOCK_HEADER) / UOP_SIZE);
   return b;
-}
-
-/** Puts near forms into the records of [up, end), and those of two in a row into the first of them. */
-function nearForms(up: usize, end: usize): void {
-  while (up < end) {
-    const op = <usize>load<u16>(up, U_OP);
-    const line = <usize>load<u8>(PAIR_FIRST + op);
-    let near = <i32>load<u16>(NEAR_OF + (op << 1));
-    if (line && up + UOP_SIZE < end) {
-      const column = <usize>load<u8>(PAIR_SECOND + <usize>load<u16>(up + UOP_SIZE, U_OP));
-      const pair = <i32>load<u16>(PAIRS + ((line * PAIR_COLUMNS + column) << 1));
-      if (pair) near = pair;
-    }
-    if (near & NEAR_FACTOR) {
-      const misc = <i32>load<u8>(up, U_MISC);
-      const scale = misc & 3;
-      if (load<u16>(up, U_SEG) != ZERO || misc & MISC_ADDR32) near = 0;
-      else store<u16>(up, <u16>((<i32>1) << scale), U_FACTOR);
-    }
-    if (near) store<u16>(up, <u16>(near & NEAR_UOP), U_OP);
-    if (near & NEAR_SENSE) store<u8>(up, near & NEAR_OPPOSITE ? 0 : 4, U_SENSE);
-    up += UOP_SIZE;
-  }
 }
 
 function goOnAt(up: usize, off: i32): usize {
@@ -251,6 +216,17 @@ function lookUp(single: bool): usize {
   return b;
 }
 
+/** The block of the first instruction of block `b`, which RIP stands at, alone. */
+function oneOf(b: usize): usize {
+  const known = load<u32>(b, B_ONE);
+  if (known && load<u32>(known, B_LIVE)) return known;
+  const epoch = load<u32>(CODE_EPOCH);
+  const found = lookUp(true);
+  if (found && load<u32>(found, B_LIVE) && epoch == load<u32>(CODE_EPOCH))
+    store<u32>(b, found, B_ONE);
+  return found;
+}
+
 /** Brings the counters up to date with what was executed since the last grant. Answers how much that was. */
 function settle(): i64 {
   const used = load<i64>(GRANT) - load<i64>(LEFT);
@@ -316,7 +292,7 @@ export function chunk(n: i64): i64 {
   while (load<i64>(LEFT) > 0) {
     const epoch = load<u32>(CODE_EPOCH);
     let b = lookUp(false);
-    if (b && <i64>load<u32>(b, B_COUNT) > load<i64>(LEFT)) b = lookUp(true);
+    if (b && <i64>load<u32>(b, B_COUNT) > load<i64>(LEFT)) b = oneOf(b);
     else if (b && from && epoch == load<u32>(CODE_EPOCH) && load<u32>(b, B_LIVE))
       store<u32>(from, b);
     if (b) {

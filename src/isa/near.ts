@@ -2,8 +2,17 @@
 // does at once. A near form is the same statement over operands that are at hand (assembly/near.ts); whatever it finds
 // not to be at hand it leaves to the row's own micro-op, so a form that is not listed here is slower and nothing else.
 import {
+  CHAINS,
+  CHAIN_COLUMNS,
+  CHAIN_FIRST,
+  CHAIN_SECOND,
   FIRST_NEAR_UOP,
   FIRST_ROW_UOP,
+  FLAGS_KEPT,
+  FLAGS_KILLED,
+  FLAGS_SHIFT,
+  FLAG_ROLE,
+  MAX_CHAIN_LINES,
   MAX_PAIR_LINES,
   MAX_UOPS,
   MISS,
@@ -15,6 +24,7 @@ import {
   PAIR_COLUMNS,
   PAIR_FIRST,
   PAIR_SECOND,
+  QUIET_OF,
   ROW_OF,
   UOP_MISS,
 } from "../../assembly/abi.ts";
@@ -24,6 +34,10 @@ import type { Patch, UopCall } from "./pack.ts";
 export interface NearUop {
   readonly call: string;
   readonly ends: boolean;
+  /** The calls of a chain of two. */
+  readonly chain?: readonly [string, string];
+  /** Its first record is done for good when it answers a link, so that an empty link is looked into from the second. */
+  readonly passes?: boolean;
 }
 
 export interface PackedNear {
@@ -168,6 +182,153 @@ function pairOf(first: string, second: string): string | undefined {
   return overNear(`compareJump<${op}Then, Cond${tested}, ${operands}, ${width}>(up, r, w)`);
 }
 
+/** The form of a micro-op that leaves the flags alone. */
+function quietOf(call: string): string | undefined {
+  const shift = /^shift<(\w+), RegA, Constant, (i32|i64)>/.exec(call);
+  if (shift && STEPS.some((r) => r.test(call))) {
+    return `quietShift<Quiet${shift[1]}, ${shift[2]}>(up)`;
+  }
+  if (!QUIET.some((r) => r.test(call))) return undefined;
+  const quiet = call.replace("<", "<Quiet");
+  return call.includes("Mem") ? near(quiet) : quiet;
+}
+
+const QUIET: readonly RegExp[] = [
+  /^alu<(Add|Sub|And|Or|Xor), RegA, (RegB|Constant), i(32|64)>/,
+  /^alu<(Add|Xor), RegA, MemX?, i(32|64)>/,
+];
+
+function roleOf(call: string): number {
+  if (SHIFTS.test(call)) return FLAGS_SHIFT;
+  return KILLS.test(call) ? FLAGS_KILLED : KEEPS.test(call) ? FLAGS_KEPT : 0;
+}
+
+/** Micro-ops that overwrite all flags, or look at none, and at which nothing can stop: they touch registers alone. */
+const KILLS = /^(alu<(Add|Sub|And|Or|Xor|Cmp|Test), RegA, (RegB|Constant),|unary<Neg, RegA,)/;
+const KEEPS =
+  /^(mov<RegA, (RegB|Constant),|mov[sz]x<RegA, RegB,|lea<|nop\b|extend|unary<Not, RegA,)/;
+
+/** Shifts by a constant, which overwrite all flags unless it is 0. */
+const SHIFTS = /^shift<(Shl|Shr|Sar), RegA, Constant,/;
+
+const ADD = "alu<Add, RegA, Constant, i64>";
+const LOAD = "nearMov<NearA, Near, i64>";
+const MOVE = "mov<RegA, RegB, i64>";
+const BUMP = "alu<QuietAdd, RegA, Constant, i64>";
+const BYTE = "nearMovx<Near, i32, u8>";
+
+/** Near forms that are done with the one behind them: how the first and the second begin. */
+const CHAINED: readonly (readonly [string, readonly string[]])[] = [
+  ["nearPush<NearA>", ["nearPush<NearA>", "mov<RegA, RegB, i32>", MOVE]],
+  ["nearPop", ["nearPop", "nearRet"]],
+  [MOVE, [MOVE, LOAD, "nearCall(", ADD, BUMP]],
+  [LOAD, [LOAD, MOVE, "compareJump<TestThen, CondE, NearA, NearB, i64>"]],
+  [
+    "nearMov<NearA, Near, i32>",
+    [
+      "compareJump<TestThen, CondE, NearA, NearB, i32>",
+      "compareJump<CmpThen, CondE, NearA, NearConstant, i32>",
+    ],
+  ],
+  ["nearMov<Near, NearB, i64>", ["nearMov<Near, NearB, i64>"]],
+  ["nearLea<Near, i64>", [MOVE, "nearLea<Near, i64>"]],
+  [
+    BUMP,
+    [
+      ADD,
+      MOVE,
+      ...["E", "B", "Be", "L", "Le"].flatMap((c) => [
+        `compareJump<CmpThen, Cond${c}, NearA, NearB, i64>`,
+        `compareJump<CmpThen, Cond${c}, NearA, NearConstant, i64>`,
+      ]),
+    ],
+  ],
+  [
+    ADD,
+    [
+      "compareJump<CmpThen, CondE, Near, NearConstant, i8>",
+      "compareJump<CmpThen, CondE, NearX, NearConstant, i8>",
+      ...["B", "Be", "L", "Le"].flatMap((c) => [
+        `compareJump<CmpThen, Cond${c}, NearA, Near, i64>`,
+        `compareJump<CmpThen, Cond${c}, Near, NearB, i64>`,
+      ]),
+      "nearJccResult<CondE>",
+    ],
+  ],
+  ["alu<QuietXor, RegA, RegB, i32>", ["shift<Shr, RegA, Constant, i32>", MOVE]],
+  ["mov<RegA, RegB, i32>", ["nearPush<NearA>", "nearPop", MOVE]],
+  ["alu<Sub, RegA, Constant, i32>", ["nearJccResult<CondE>"]],
+  ["alu<Sub, RegA, Constant, i64>", ["nearJccResult<CondE>"]],
+  ["alu<And, RegA, Constant, i32>", ["nearJccResult<CondE>"]],
+  [
+    BYTE,
+    [
+      BUMP,
+      ADD,
+      "compareJump<TestThen, CondE, NearA, NearB, i8>",
+      "compareJump<TestThen, CondE, NearA, NearB, i32>",
+      "compareJump<CmpThen, CondE, NearA, NearConstant, i8>",
+    ],
+  ],
+  ["nearMovx<NearX, i32, u8>", ["nearMov<Near, NearB, i8>"]],
+  [
+    "movzx<RegA, RegB, i32, i8>",
+    [
+      "nearAlu<QuietXor, NearA, NearX, i32>",
+      "nearMov<NearA, NearX, i32>",
+      "nearMov<NearA, NearX, i64>",
+    ],
+  ],
+];
+
+/** The numbers of the chains, by line and column, given the forms that there are. */
+function packChains(
+  uops: readonly NearUop[],
+  number: (u: NearUop) => number,
+): {
+  readonly first: Uint8Array;
+  readonly second: Uint8Array;
+  readonly chains: Uint16Array;
+  readonly firsts: readonly (readonly [number, number])[];
+} {
+  const find = (start: string): number => {
+    const i = uops.findIndex((u) => u.call.startsWith(start));
+    if (i < 0) throw new Error(`isa: no near form "${start}" for a chain`);
+    return i;
+  };
+  const first = new Uint8Array(2048);
+  const second = new Uint8Array(2048);
+  const chains = new Uint16Array((MAX_CHAIN_LINES + 1) * CHAIN_COLUMNS);
+  const firsts: [number, number][] = [];
+  if (CHAINED.length > MAX_CHAIN_LINES) throw new Error("isa: too many first halves of chains");
+  let columns = 0;
+  CHAINED.forEach(([start, ends], k) => {
+    const i = find(start);
+    first[FIRST_NEAR_UOP + i] = k + 1;
+    for (const end of ends) {
+      const j = find(end);
+      let column = second[FIRST_NEAR_UOP + j] ?? 0;
+      if (column === 0) {
+        column = ++columns;
+        if (column >= CHAIN_COLUMNS) throw new Error("isa: too many second halves of chains");
+        second[FIRST_NEAR_UOP + j] = column;
+      }
+      const a = uops[i];
+      const b = uops[j];
+      if (a === undefined || b === undefined) continue;
+      const bump = start === ADD && /^compareJump<.*Near\b/.test(b.call.replace("NearX", "Near"));
+      const n = number(
+        bump
+          ? { call: b.call.replace("compareJump", "bumpCompareJump"), ends: true, passes: true }
+          : { call: `${a.call} ${b.call}`, ends: b.ends, chain: [a.call, b.call] },
+      );
+      chains[(k + 1) * CHAIN_COLUMNS + column] = n;
+      firsts.push([n, FIRST_NEAR_UOP + i]);
+    }
+  });
+  return { first, second, chains, firsts };
+}
+
 function factor(call: string): number {
   return call.includes("NearX") ? NEAR_FACTOR : 0;
 }
@@ -179,15 +340,16 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
   const numbers = new Map<string, number>();
   const nearTable = new Uint16Array(MAX_UOPS);
   const rowTable = new Uint16Array(2 * FIRST_ROW_UOP);
-  const number = (call: string, ends: boolean): number => {
-    const known = numbers.get(call);
+  const add = (u: NearUop): number => {
+    const known = numbers.get(u.call);
     if (known !== undefined) return known;
     const n = FIRST_NEAR_UOP + uops.length;
     if (n >= FIRST_ROW_UOP) throw new Error(`isa: more than ${FIRST_ROW_UOP} near forms`);
-    uops.push({ call, ends });
-    numbers.set(call, n);
+    uops.push(u);
+    numbers.set(u.call, n);
     return n;
   };
+  const number = (call: string, ends: boolean): number => add({ call, ends });
   rows.forEach(({ call, ends }, i) => {
     const c = nearOf(call);
     const row = FIRST_ROW_UOP + i;
@@ -223,6 +385,19 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
     }
     lines[FIRST_ROW_UOP + i] = line;
   });
+  const quiet = new Uint16Array(MAX_UOPS);
+  const roles = new Uint8Array(MAX_UOPS);
+  rows.forEach(({ call }, i) => {
+    const row = FIRST_ROW_UOP + i;
+    roles[row] = roleOf(call);
+    const c = quietOf(call);
+    if (c === undefined) return;
+    const n = number(c, false);
+    quiet[row] = n | factor(c);
+    rowTable[n] = row;
+  });
+  const { first, second, chains, firsts } = packChains([...uops], add);
+  for (const [n, i] of firsts) rowTable[n] = rowTable[i] ?? 0;
   const bytes = (t: Uint16Array): Uint8Array => new Uint8Array(t.buffer);
   return {
     uops,
@@ -232,6 +407,11 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
       { at: PAIR_FIRST, bytes: lines },
       { at: PAIR_SECOND, bytes: columns },
       { at: PAIRS, bytes: bytes(pairs) },
+      { at: QUIET_OF, bytes: bytes(quiet) },
+      { at: FLAG_ROLE, bytes: roles },
+      { at: CHAIN_FIRST, bytes: first },
+      { at: CHAIN_SECOND, bytes: second },
+      { at: CHAINS, bytes: bytes(chains) },
       { at: MISS, bytes: Uint8Array.of(UOP_MISS, 0) },
     ],
   };

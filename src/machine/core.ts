@@ -8,6 +8,7 @@ export interface CoreExports {
   reset(nrVcpus: number): void;
   activate(vcpu: number): void;
   run(n: bigint): bigint;
+  runShort(n: number): number;
   refresh(): void;
   peekPa(va: bigint): bigint;
   hostWrite(pa: bigint, from: number, n: number): void;

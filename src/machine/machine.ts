@@ -288,13 +288,12 @@ export class Machine {
 
   /** Runs one vCPU for up to `n` units of virtual time. */
   run(vcpu: number, n: number): RunOutcome {
-    this.core.exports.activate(vcpu);
-    const used = Number(this.core.exports.run(BigInt(n)));
-    return {
-      used,
-      exit: EXIT_NAMES[this.core.u32(EXIT)] ?? "none",
-      arg: this.core.u64(EXIT_ARG),
-    };
+    const core = this.core;
+    core.exports.activate(vcpu);
+    const used = n <= 0x7fff_ffff ? core.exports.runShort(n) : Number(core.exports.run(BigInt(n)));
+    const exit = core.u32(EXIT);
+    if (exit === Exit.None) return { used, exit: "none", arg: 0n };
+    return { used, exit: EXIT_NAMES[exit] ?? "none", arg: core.u64(EXIT_ARG) };
   }
 
   /** Advances a vCPU's clock by modelled work. */

@@ -66,6 +66,67 @@ f:	inc %r8d			/* three bytes */
     expect(b.machine.reg(0, "r8")).toBe(1n);
   });
 
+  test("stores beside code are done, and stores into it are seen", async () => {
+    const b = await Bare.make(`
+start:	mov $100, %ecx
+1:	addq $1, data(%rip)
+	addb $1, data+9(%rip)
+	call f
+	dec %ecx
+	jnz 1b
+	movb $5, f+1(%rip)
+	call f
+	addq $1, data(%rip)
+	vmcall
+f:	mov $1, %al
+	ret
+data:	.quad 0
+	.quad 0
+`);
+    b.toVmcall();
+    expect(b.machine.reg(0, "rax") & 0xffn).toBe(5n);
+    expect(b.machine.read64(b.symbol("data"))).toBe(101n);
+    expect(b.machine.read64(b.symbol("data") + 8n)).toBe(100n << 8n);
+  });
+
+  test("data that becomes code is looked after from then on", async () => {
+    const b = await Bare.make(`
+start:	movl $0xc301b0, g(%rip)		/* mov $1, %al; ret */
+	call g
+	mov %al, %bl
+	movb $2, g+1(%rip)
+	call g
+	vmcall
+	.skip 64
+g:	.skip 16
+`);
+    b.toVmcall();
+    expect(b.machine.reg(0, "rbx") & 0xffn).toBe(1n);
+    expect(b.machine.reg(0, "rax") & 0xffn).toBe(2n);
+  });
+
+  test("an entry that is rewritten before each call is called as it is then", async () => {
+    const b = await Bare.make(`
+start:	mov $200, %ecx
+1:	mov %ecx, f+1(%rip)
+	call f
+	add %rax, %rbx
+	call f
+	sub $1, %ecx
+	jnz 1b
+	vmcall
+	.balign 16
+f:	mov $0, %eax			/* five bytes */
+	add %rax, %rdx
+	ret
+`);
+    b.machine.setReg(0, "rbx", 0n);
+    b.machine.setReg(0, "rdx", 0n);
+    b.toVmcall();
+    expect(b.machine.reg(0, "rbx")).toBe(20_100n);
+    expect(b.machine.reg(0, "rdx")).toBe(40_200n);
+  });
+
   test("a store through another mapping is seen", async () => {
     const b = await Bare.make(`
 start:	mov $0x400000, %edi
