@@ -158,6 +158,15 @@ export function fstSt<K extends Keeps>(up: usize): bool {
   return true;
 }
 
+/** FSTPNCE: FSTP to a register without an exception; of an empty one it stores nothing. */
+export function fstUnchecked(up: usize): bool {
+  if (!beginX87()) return false;
+  endX87(up, NO_DATA);
+  if (isFull(0)) setSt(stOf(up), seAt(st(0)), sigAt(st(0)));
+  popStack();
+  return true;
+}
+
 /** FIST and FISTP round as the control word says, FISTTP towards zero. */
 @unmanaged
 export class Fist {

@@ -1,5 +1,5 @@
 // The rows of the x87 FPU. STi is the register that the ModRM byte's rm names on the stack, Mt ten bytes of memory. Which
-// instructions there are besides the manual's (FFREEP, second encodings of FCOM, FXCH and FSTP, and three of the 8087
+// instructions there are besides the manual's (FFREEP, FSTPNCE, second encodings of FCOM, FXCH and FSTP, and three of the 8087
 // and 287 that do nothing) is in AMD's manual, Vol. 5, and in every CPU. What the letters and columns mean is in form.ts.
 import { x, type Form } from "./form.ts";
 
@@ -96,6 +96,7 @@ export const X87: readonly Form[] = [
   x("dd /3", "fstp STi",          "fstSt.Pops",              "",       "x87", "dd db | fstp   st(3)"),
   x("df /2", "fstp STi",          "fstSt.Pops",              "",       "x87", "df d3 | (bad)"),
   x("df /3", "fstp STi",          "fstSt.Pops",              "",       "x87", "df db | (bad)"),
+  x("d9 /3", "fstpnce STi",       "fstUnchecked",            "",       "x87", "d9 db | (bad)"),
   x("df /0", "fild Mw",           "fild:w",                  "",       "x87", "df 03 | fild   WORD PTR [rbx]"),
   x("db /0", "fild Md",           "fild:d",                  "",       "x87", "db 03 | fild   DWORD PTR [rbx]"),
   x("df /5", "fild Mq",           "fild:q",                  "",       "x87", "df 2b | fild   QWORD PTR [rbx]"),
@@ -141,7 +142,7 @@ export const X87: readonly Form[] = [
   // Control
   x("db e3", "fninit",            "fninit",                  "",       "x87", "db e3 | fninit"),
   x("db e2", "fnclex",            "fnclex",                  "",       "x87", "db e2 | fnclex"),
-  x("9b",    "fwait",             "fwait",                   "",       "x87", "9b | fwait"),
+  x("9b",    "wait",              "fwait",                   "",       "x87", "9b | fwait"),
   x("d9 d0", "fnop",              "fnop",                    "",       "x87", "d9 d0 | fnop"),
   x("db e0", "fneni",             "fneni",                   "",       "x87", "db e0 | fneni(8087 only)"),
   x("db e1", "fndisi",            "fneni",                   "",       "x87", "db e1 | fndisi(8087 only)"),

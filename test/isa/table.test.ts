@@ -16,7 +16,6 @@ function exampleBytes(example: string): Uint8Array {
 // Where objdump's word and iced's differ.
 const ALIASES: Readonly<Record<string, string>> = {
   xlat: "xlatb",
-  fwait: "wait",
   movsv: "movsq",
   cmpsv: "cmpsq",
   stosv: "stosq",
