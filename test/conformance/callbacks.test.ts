@@ -230,4 +230,42 @@ describe("test-callbacks", () => {
       rmmod(DEMO),
     ]);
   });
+
+  test("busy target module, and the administrator forces the transition", () => {
+    lab.insmod(BUSY, "block_transition=Y");
+    expect(lab.insmod(DEMO)).toBe(0);
+    lab.rounds(2);
+    expect(lab.echo(`${DEMO}/force`, "1")).toBe(0);
+    lab.settle();
+    expect([lab.cat(`${DEMO}/transition`), lab.cat(`${DEMO}/enabled`)]).toEqual(["0", "1"]);
+    expect(lab.log()).toEqual([
+      insmod(BUSY, "block_transition=Y"),
+      `${BUSY}: ${BUSY}_init`,
+      `${BUSY}: busymod_work_func enter`,
+      insmod(DEMO),
+      ...lines(DEMO, `E I+ pre+(vmlinux) pre+(${BUSY} LIVE) S+`),
+      echo("1", `${DEMO}/force`),
+      ...lines(DEMO, `force C+ post+(vmlinux) post+(${BUSY} LIVE) D+`),
+    ]);
+  });
+
+  test("busy target module: after fifteen rounds who remains is signalled, which is said once", () => {
+    lab.insmod(BUSY, "block_transition=Y");
+    expect(lab.insmod(DEMO)).toBe(0);
+    lab.rounds(14);
+    const said = (): number => lab.log().filter((l) => l === lines(DEMO, "signal")[0]).length;
+    expect(said()).toBe(0);
+    lab.rounds(2);
+    expect(said()).toBe(1);
+    lab.rounds(15);
+    expect([said(), lab.cat(`${DEMO}/transition`)]).toEqual([1, "1"]);
+    expect(lab.setParam(BUSY, "block_transition", "N")).toBe(0);
+    lab.run(20_000);
+    lab.settle();
+    expect(lab.cat(`${DEMO}/transition`)).toBe("0");
+    expect(lab.log().slice(-5)).toEqual([
+      `${BUSY}: busymod_work_func exit`,
+      ...lines(DEMO, `C+ post+(vmlinux) post+(${BUSY} LIVE) D+`),
+    ]);
+  });
 });

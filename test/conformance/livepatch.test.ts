@@ -6,6 +6,8 @@ import { makeLab, type Lab } from "./lab.ts";
 const LP = "test_klp_livepatch";
 const REPLACE = "test_klp_atomic_replace";
 const DEMO = "test_klp_callbacks_demo";
+const TARGET = "test_klp_mod_target";
+const MOD_PATCH = "test_klp_mod_patch";
 const SYSCALL = "test_klp_syscall";
 
 const CMDLINE = "root=/dev/ram0 quiet";
@@ -93,6 +95,57 @@ describe("test-livepatch", () => {
       rmmod(LP),
       ...off(REPLACE),
       rmmod(REPLACE),
+    ]);
+  });
+
+  test("module function patching", () => {
+    lab.insmod(TARGET);
+    expect(lab.read("module")).toBe(`${TARGET}: original output`);
+    lab.load(MOD_PATCH);
+    expect(lab.read("module")).toBe(patched(MOD_PATCH));
+    lab.disable(MOD_PATCH);
+    expect(lab.read("module")).toBe(`${TARGET}: original output`);
+    lab.unload(MOD_PATCH);
+    lab.unload(TARGET);
+    expect(lab.read("module")).toBe(-22);
+    expect(lab.log()).toEqual([
+      insmod(TARGET),
+      `${TARGET}: ${TARGET}_init`,
+      ...on(MOD_PATCH),
+      ...off(MOD_PATCH),
+      rmmod(MOD_PATCH),
+      rmmod(TARGET),
+      `${TARGET}: ${TARGET}_exit`,
+    ]);
+  });
+
+  test("module function patching, the livepatch first", () => {
+    lab.load(MOD_PATCH);
+    lab.insmod(TARGET);
+    expect(lab.read("module")).toBe(patched(MOD_PATCH));
+    lab.unload(TARGET);
+    lab.insmod(TARGET);
+    expect(lab.read("module")).toBe(patched(MOD_PATCH));
+    lab.disable(MOD_PATCH);
+    expect(lab.read("module")).toBe(`${TARGET}: original output`);
+    lab.unload(TARGET);
+    lab.unload(MOD_PATCH);
+    const comes = [
+      insmod(TARGET),
+      ...lines(MOD_PATCH, `A(${TARGET})`),
+      `${TARGET}: ${TARGET}_init`,
+    ];
+    expect(lab.log()).toEqual([
+      ...on(MOD_PATCH),
+      ...comes,
+      rmmod(TARGET),
+      `${TARGET}: ${TARGET}_exit`,
+      ...lines(MOD_PATCH, `V(${TARGET})`),
+      ...comes,
+      ...off(MOD_PATCH),
+      rmmod(TARGET),
+      `${TARGET}: ${TARGET}_exit`,
+      rmmod(MOD_PATCH),
     ]);
   });
 });

@@ -38,7 +38,15 @@ import {
   UNPATCHED,
   type Tried,
 } from "./transition.ts";
-import { readPatch, readPatches, readStates, see, type KlpObject, type KlpPatch } from "./view.ts";
+import {
+  readPatch,
+  readPatches,
+  readStates,
+  readString,
+  see,
+  type KlpObject,
+  type KlpPatch,
+} from "./view.ts";
 
 const { EBUSY, EINVAL } = CONSTANTS;
 
@@ -205,7 +213,8 @@ export function* klpEnablePatch(k: KlpSystem, va: bigint): Program<Begun> {
 function* enableFirst(k: KlpSystem, va: bigint): Program<Begun> {
   const mod = yield* see((g) => readField(g.read, KLP_PATCH, va, "mod"));
   if (!(yield* see((g) => isCompatible(k, g.read, va)))) {
-    const { name } = yield* see((g) => ({ name: readPatchName(g.read, va) }));
+    // Its lists are made later.
+    const name = yield* see((g) => readString(g.read, readField(g.read, KLP_PATCH, va, "name")));
     yield* log(
       `${KLP}Livepatch patch (${name}) is not compatible with the already installed livepatches.`,
     );
@@ -219,10 +228,6 @@ function* enableFirst(k: KlpSystem, va: bigint): Program<Begun> {
   const begun = error === 0 ? yield* enableLocked(k, va) : { error, tried: undefined };
   if (begun.error !== 0) yield* freePatch(k, yield* see((g) => readPatch(g.read, va)));
   return begun;
-}
-
-function readPatchName(read: Read, va: bigint): string {
-  return readPatch(read, va).name;
 }
 
 /** __klp_disable_patch(). */
