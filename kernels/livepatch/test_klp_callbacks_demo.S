@@ -16,6 +16,8 @@ C_FUNC_START patched_work_func
 SYM_FUNC_END patched_work_func
 
 C_FUNC_START init_module
+	movb	replace(%rip), %al
+	movb	%al, patch + KLPP_replace(%rip)
 	movq	$patch, %rdi
 	call	klp_enable_patch
 	FRAME_END
@@ -29,6 +31,7 @@ SYM_FUNC_END cleanup_module
 
 	MODULE_INFO livepatch, Y
 	MODULE_PARAM pre_patch_ret, INT, pre_patch_ret
+	MODULE_PARAM replace, BOOL, replace
 
 	.data
 	.p2align 3
@@ -46,3 +49,5 @@ patch:
 	KLP_PATCH objs
 pre_patch_ret:
 	.long	0
+replace:
+	.byte	0

@@ -1,6 +1,6 @@
 // tools/testing/selftests/livepatch/test-livepatch.sh: the basic rows.
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { lines, off, on, insmod, rmmod } from "./events.ts";
+import { echo, lines, off, on, insmod, rmmod } from "./events.ts";
 import { makeLab, type Lab } from "./lab.ts";
 
 const LP = "test_klp_livepatch";
@@ -8,6 +8,7 @@ const REPLACE = "test_klp_atomic_replace";
 const DEMO = "test_klp_callbacks_demo";
 const TARGET = "test_klp_mod_target";
 const MOD_PATCH = "test_klp_mod_patch";
+const BUSY = "test_klp_callbacks_busy";
 const SYSCALL = "test_klp_syscall";
 
 const CMDLINE = "root=/dev/ram0 quiet";
@@ -95,6 +96,31 @@ describe("test-livepatch", () => {
       rmmod(LP),
       ...off(REPLACE),
       rmmod(REPLACE),
+    ]);
+  });
+
+  test("atomic replace livepatch: who is switched has the originals before the others are", () => {
+    lab.load(LP);
+    lab.insmod(BUSY, "block_transition=Y");
+    expect(lab.insmod(DEMO, "replace=1")).toBe(0);
+    lab.rounds(2);
+    expect([lab.cat(`${DEMO}/transition`), lab.patches()]).toEqual(["1", [LP, DEMO]]);
+    expect(lab.cat(`${LP}/enabled`)).toBe("1");
+    expect(lab.read("cmdline")).toBe(CMDLINE);
+    // Reversed, it leaves the patch below in force.
+    lab.disable(DEMO);
+    expect([lab.patches(), lab.read("cmdline")]).toEqual([[LP], patched(LP)]);
+    lab.unload(DEMO);
+    expect(lab.log()).toEqual([
+      ...on(LP),
+      insmod(BUSY, "block_transition=Y"),
+      `${BUSY}: ${BUSY}_init`,
+      `${BUSY}: busymod_work_func enter`,
+      insmod(DEMO, "replace=1"),
+      ...lines(DEMO, `E I+ pre+(vmlinux) pre+(${BUSY} LIVE) S+`),
+      echo("0", `${DEMO}/enabled`),
+      ...lines(DEMO, `R S- C- post-(vmlinux) post-(${BUSY} LIVE) D-`),
+      rmmod(DEMO),
     ]);
   });
 
