@@ -15,12 +15,13 @@ import { runnerOf, trueStack, trueStackOf, type LogRecord } from "../machine/ind
 import type { PatchPlan, Session } from "../patch/index.ts";
 import { oldAt } from "./address.ts";
 import { commitWrites, promiseOf } from "./promises.ts";
-import { collectSwitches, watchSwitches } from "./switches.ts";
+import { collectSwitches, framesOf, watchSwitches } from "./switches.ts";
 import {
   ENTRY_KINDS,
   type Commit,
   type Entry,
   type EntryKind,
+  type Held,
   type RunEnd,
   type Trace,
   type TraceFrame,
@@ -29,6 +30,8 @@ import {
 } from "./trace.ts";
 
 const WINDOW = 5n;
+/** Of how many tasks that hold a try up the true stacks are taken. */
+const MAX_TOLD = 64;
 /** Ids of the watches: the kind of entry times this, plus the function's index. */
 const ID_KIND = 1 << 16;
 
@@ -191,8 +194,18 @@ export function observe(session: Session, run: ObservedRun): Observation {
     collected.wrote(w);
     if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session) };
   };
+  const held: Held[] = [];
+  session.agent.onProgress = ({ insn, outcome }) => {
+    const now = outcome.blockers.length === 0 ? [] : session.tasks();
+    outcome.blockers.forEach((blocker, i) => {
+      const task = now.find((t) => t.pid === blocker.pid && t.comm === blocker.task);
+      const frames = task === undefined || i >= MAX_TOLD ? [] : framesOf(session, task);
+      held.push({ insn: insn - readyAt, blocker, frames });
+    });
+  };
   const finish = (end: RunEnd): Trace => {
     session.agent.onWrite = undefined;
+    session.agent.onProgress = undefined;
     collected.stop();
     const events = session.events();
     const state = session.agent.state();
@@ -229,6 +242,10 @@ export function observe(session: Session, run: ObservedRun): Observation {
       doneAt: events.doneAt === undefined ? undefined : from(events.doneAt),
       writes: state.writes.map((w) => ({ ...w, insn: from(w.insn) })),
       logs: state.logs.map((l) => ({ ...l, insn: from(l.insn) })),
+      dmesg: events.log
+        .map((l) => ({ ...l, insn: from(l.insn) }))
+        .filter((l) => l.insn >= requestAt),
+      held,
       entries: events.records.flatMap((r) => entryOf(r) ?? []),
       bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
       tasks,

@@ -44,7 +44,8 @@ const DOING: readonly (readonly [name: string, how: string])[] = [
   ["do_syscall_64", "syscall entry"],
 ];
 
-function framesOf(session: Session, task: Task): readonly TraceFrame[] {
+/** The true stack of a task, from the instruction that it executes next if it is running. */
+export function framesOf(session: Session, task: Task): readonly TraceFrame[] {
   const { machine: m } = session;
   const vcpu = runnerOf(m, task.stack.lo);
   const truth = vcpu === undefined ? trueStack(m, task.stack.lo) : trueStackOf(m, vcpu);

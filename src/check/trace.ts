@@ -1,7 +1,15 @@
 // What happened in one patch run, as frozen plain data: the only thing that a check sees. Every `insn` counts the
 // instructions retired on all vCPUs from the scenario's ready mark.
 import type { Image } from "../link/index.ts";
-import type { AgentLog, AgentWrite, GuestBug, Outcome, PatchPlan } from "../patch/index.ts";
+import type {
+  AgentLog,
+  AgentWrite,
+  Blocker,
+  GuestBug,
+  LogLine,
+  Outcome,
+  PatchPlan,
+} from "../patch/index.ts";
 
 /** A task, by the stack that it runs on. */
 export interface TraceTask {
@@ -88,6 +96,17 @@ export interface Switch {
   readonly decided?: boolean;
 }
 
+/**
+ * A task that a mechanism could not switch at a try.
+ *
+ * frames  its true stack right after the try, innermost first; none in user mode, and for all but the first MAX_TOLD of a try
+ */
+export interface Held {
+  readonly insn: number;
+  readonly blocker: Blocker;
+  readonly frames: readonly TraceFrame[];
+}
+
 /** Why a run ended: `complete` is what it should be, `limit` was asked for. */
 export type RunEnd = "complete" | "bug" | "shutdown" | "idle" | "budget" | "limit";
 
@@ -105,6 +124,10 @@ export interface Trace {
   readonly doneAt: number | undefined;
   readonly writes: readonly AgentWrite[];
   readonly logs: readonly AgentLog[];
+  /** What guest and mechanism said since the request, as dmesg would print it. */
+  readonly dmesg: readonly LogLine[];
+  /** Who stood in the way at each try that did not end it. */
+  readonly held: readonly Held[];
   readonly entries: readonly Entry[];
   readonly bugs: readonly GuestBug[];
   readonly tasks: readonly TraceTask[];

@@ -3,7 +3,14 @@ import type { Run } from "../explore/index.ts";
 import { prepare, runExplained } from "../explore/index.ts";
 import type { Mechanism, UnwinderName } from "../patch/index.ts";
 import { MECHANISMS } from "../patch/index.ts";
-import { runTable, storyText, traceLines, toJson as json } from "../report/index.ts";
+import {
+  dmesgText,
+  runTable,
+  storyText,
+  tasksText,
+  traceLines,
+  toJson as json,
+} from "../report/index.ts";
 import { chosen, MAX_INSN, RUN_LIKE, runNumbers, whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
@@ -30,7 +37,11 @@ const ARGS = {
     valueHint: "FILE",
     description: "write what happened, a JSON line each",
   },
-  log: { type: "boolean", description: "what the mechanisms said, line by line" },
+  log: { type: "boolean", description: "the kernel's log, as dmesg has it" },
+  verbose: {
+    type: "boolean",
+    description: "when and how each task was switched, and what held it",
+  },
 } as const;
 
 export const runCommand = (door: Door): Command =>
@@ -59,6 +70,7 @@ export const runCommand = (door: Door): Command =>
     const text = (): string =>
       [
         runTable(reports),
+        ...(args.verbose === true ? reports.map((r) => `\n${tasksText(r)}`) : []),
         ...(args.log === true ? runs.map(logText) : []),
         ...(first === undefined ? [] : ["\n", violationText(first, args.repro)]),
       ].join("");
@@ -81,8 +93,7 @@ function oneUnwinder(name: string): UnwinderName {
 }
 
 function logText({ report, trace }: Run): string {
-  const lines = trace.logs.map((l) => `  ${l.insn}: ${l.text}\n`);
-  return `\n${report.mechanism}\n${lines.join("")}`;
+  return `\n${report.mechanism}\n${dmesgText(trace.dmesg)}`;
 }
 
 /** The story of a run's first violation, and its repro where no file takes it. */

@@ -8,6 +8,7 @@ export {
   showMoment,
   type ReportBlocker,
   type ReportFrame,
+  type ReportHeld,
   type ReportViolation,
   type Run,
   type RunReport,

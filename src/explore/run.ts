@@ -46,9 +46,22 @@ export interface ReportFrame {
 
 export interface ReportBlocker {
   readonly task: string;
+  readonly pid: number;
   readonly reason: string;
   readonly symbol: string | null;
   readonly stack: readonly ReportFrame[];
+}
+
+/**
+ * A task that could not be switched at a try that was not the last.
+ *
+ * insn   from the ready mark, right after the try
+ * stack  as the mechanism saw it, empty where it does not look
+ * truth  its true stack then
+ */
+export interface ReportHeld extends ReportBlocker {
+  readonly insn: number;
+  readonly truth: readonly ReportFrame[];
 }
 
 export interface ReportViolation {
@@ -77,10 +90,13 @@ export interface RunReport {
   readonly tasks: number;
   readonly switched: readonly {
     readonly task: string;
+    readonly pid: number;
     readonly how: string;
     readonly insn: number | null;
   }[];
   readonly blockers: readonly ReportBlocker[];
+  /** Who could not be switched at a try, in the order of the tries. */
+  readonly held: readonly ReportHeld[];
   readonly seed: number;
   readonly at: number;
   readonly vcpus: number;
@@ -191,10 +207,15 @@ export function showMoment(p: Prepared, mechanism: Mechanism, spec: RunSpec, unt
 /** Who was switched when: as it was seen, task by task, or all at the commit, as the mechanism says. */
 function switchedOf(trace: Trace, outcome: Outcome | undefined): RunReport["switched"] {
   if (trace.switches.length > 0) {
-    return trace.switches.map((s) => ({ task: s.task.comm, how: s.how, insn: s.insn }));
+    return trace.switches.map(({ task, how, insn }) => ({
+      task: task.comm,
+      pid: task.pid,
+      how,
+      insn,
+    }));
   }
   const insn = trace.commit?.insn ?? null;
-  return (outcome?.switched ?? []).map(({ task, how }) => ({ task, how, insn }));
+  return (outcome?.switched ?? []).map(({ task, pid, how }) => ({ task, pid, how, insn }));
 }
 
 function reportOf(
@@ -213,6 +234,7 @@ function reportOf(
   });
   const blocker = (b: Blocker): ReportBlocker => ({
     task: b.task,
+    pid: b.pid,
     reason: b.reason,
     symbol: b.symbol ?? null,
     stack: b.stack.map(frame),
@@ -230,6 +252,11 @@ function reportOf(
     tasks: trace.tasks.filter((t) => t.kind !== "idle").length,
     switched: switchedOf(trace, outcome),
     blockers: (outcome?.blockers ?? []).map(blocker),
+    held: trace.held.map((h) => ({
+      insn: h.insn,
+      ...blocker(h.blocker),
+      truth: h.frames.map((f) => frame(f.ip)),
+    })),
     seed: spec.seed,
     at: spec.at,
     vcpus: p.session.machine.nrVcpus,

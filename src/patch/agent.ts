@@ -26,6 +26,12 @@ export interface AgentLog {
   readonly text: string;
 }
 
+/** How a program that was not done said that it stood. */
+export interface AgentProgress {
+  readonly insn: number;
+  readonly outcome: Outcome;
+}
+
 /** The state of an agent as plain data. */
 export interface AgentState {
   readonly answers: readonly unknown[];
@@ -37,9 +43,9 @@ export interface AgentState {
   readonly writes: readonly AgentWrite[];
   readonly logs: readonly AgentLog[];
   readonly steps: number;
+  /** What the program said of how it stands, in order. */
+  readonly progress: readonly AgentProgress[];
   /** Messages that the program has not taken yet, and its answers to those that it has. */
-  /** The last thing that the program said of how it stands. */
-  readonly progress: unknown;
   readonly inbox: readonly Message[];
   readonly replies: readonly Message[];
 }
@@ -68,7 +74,7 @@ const START: AgentState = {
   writes: [],
   logs: [],
   steps: 0,
-  progress: undefined,
+  progress: [],
   inbox: [],
   replies: [],
 };
@@ -80,6 +86,8 @@ export class Agent {
   onWrite: ((w: AgentWrite) => void) | undefined;
   /** Told of everything that the mechanism says, in its place among what the guest says. */
   onLog: ((text: string) => void) | undefined;
+  /** Told of every try that did not end the program. */
+  onProgress: ((p: AgentProgress) => void) | undefined;
   #make: (() => Program<Outcome>) | undefined;
   #program: Program<Outcome> | undefined;
   #state: AgentState = START;
@@ -98,8 +106,7 @@ export class Agent {
 
   /** How an unfinished program stands, when it says so. */
   get progress(): Outcome | undefined {
-    const p = this.#state.progress;
-    return isOutcome(p) ? p : undefined;
+    return this.#state.progress.at(-1)?.outcome;
   }
 
   get active(): boolean {
@@ -196,7 +203,11 @@ export class Agent {
         this.#logs.push({ insn: m.retired, text: r.value.text });
         this.onLog?.(r.value.text);
       } else if (r.value.op === "progress") {
-        this.#state = { ...this.#state, progress: r.value.value };
+        const said = r.value.value;
+        if (!isOutcome(said)) throw new Error("patch call: progress is told as an outcome");
+        const p = { insn: m.retired, outcome: said };
+        this.#state = { ...this.#state, progress: [...this.#state.progress, p] };
+        this.onProgress?.(p);
       } else {
         const { to: id, value } = r.value;
         this.#state = { ...this.#state, replies: [...this.#state.replies, { id, value }] };

@@ -19,7 +19,13 @@ export const MECHANISMS: Readonly<Record<string, Mechanism>> = {
   klp,
 };
 
-export { Agent, type AgentLog, type AgentState, type AgentWrite } from "./agent.ts";
+export {
+  Agent,
+  type AgentLog,
+  type AgentProgress,
+  type AgentState,
+  type AgentWrite,
+} from "./agent.ts";
 export { KGRAFT_RECHECK_S } from "./kgraft.ts";
 export { KPATCH_ATTEMPTS, KPATCH_RETRY_S } from "./kpatch.ts";
 export { KSPLICE_ATTEMPTS, KSPLICE_RETRY_S } from "./ksplice.ts";
@@ -41,6 +47,7 @@ export {
   Session,
   type Events,
   type GuestBug,
+  type LogLine,
   type SessionConfig,
   type SessionSnapshot,
   type SessionStop,

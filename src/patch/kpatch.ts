@@ -10,6 +10,7 @@ import {
 import {
   KPATCH_FUNC,
   log,
+  progress,
   look,
   readRunQueues,
   readTasks,
@@ -137,6 +138,7 @@ function* checkAndPublish(request: Request, change: Change): Program<Checked> {
     return { value, cost: walkCost(value.tasks.length, value.frames) };
   });
   if (checked.blockers.length === 0) yield* change.publish();
+  else yield* progress(outcome("stalled", "busy in an attempt", checked.blockers));
   return checked;
 }
 

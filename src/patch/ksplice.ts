@@ -6,6 +6,7 @@ import { branchTo } from "../ftrace/index.ts";
 import {
   look,
   log,
+  progress,
   readRunQueues,
   readTasks,
   readUint,
@@ -157,6 +158,7 @@ function* checkAndCommit(
     return { value, cost: scanCost(value.words) };
   });
   if (checked.blockers.length === 0) yield* commit();
+  else yield* progress(outcome("stalled", "busy in an attempt", checked.blockers));
   return checked;
 }
 

@@ -56,12 +56,20 @@ export interface GuestBug {
   readonly rbp: bigint;
 }
 
+/** A line of the kernel's log. insn: retired on all vCPUs since the start. */
+export interface LogLine {
+  readonly insn: number;
+  readonly text: string;
+}
+
 /** Everything that happened since the events were last cleared. */
 export interface Events {
   readonly bugs: readonly GuestBug[];
   readonly klog: readonly string[];
   /** Everything that was said, by the guest and by the mechanism, in order. */
   readonly dmesg: readonly string[];
+  /** The same with the moment of each line. */
+  readonly log: readonly LogLine[];
   readonly records: readonly LogRecord[];
   readonly readyAt: number | undefined;
   readonly doneAt: number | undefined;
@@ -88,7 +96,7 @@ export class Session {
   #job: Job | undefined;
   #bugs: GuestBug[] = [];
   #klog: string[] = [];
-  #dmesg: string[] = [];
+  #log: LogLine[] = [];
   #records: LogRecord[] = [];
   #readyAt: number | undefined;
   #doneAt: number | undefined;
@@ -107,7 +115,7 @@ export class Session {
     });
     this.scheduler = new Scheduler(this.machine, config.schedule);
     this.agent = new Agent(this.machine, image);
-    this.agent.onLog = (text) => void this.#dmesg.push(text);
+    this.agent.onLog = (text) => void this.#log.push({ insn: this.machine.retired, text });
     this.read = (va, n) => this.machine.read(va, n);
   }
 
@@ -116,7 +124,8 @@ export class Session {
     return {
       bugs: this.#bugs.slice(),
       klog: this.#klog.slice(),
-      dmesg: this.#dmesg.slice(),
+      dmesg: this.#log.map((l) => l.text),
+      log: this.#log.slice(),
       records: this.#records.slice(),
       readyAt: this.#readyAt,
       doneAt: this.#doneAt,
@@ -197,7 +206,7 @@ export class Session {
         const length = Math.min(4096, Number(m.reg(vcpu, "rsi")));
         const text = new TextDecoder("latin1").decode(m.read(rdi, length, vcpu));
         this.#klog.push(text);
-        this.#dmesg.push(text);
+        this.#log.push({ insn: m.retired, text });
         return undefined;
       }
       case KLP_CONSTANTS.HC_UPCALL:
@@ -300,7 +309,7 @@ export class Session {
     this.scheduler.seek(s.cursor);
     this.#bugs = s.events.bugs.slice();
     this.#klog = s.events.klog.slice();
-    this.#dmesg = s.events.dmesg.slice();
+    this.#log = s.events.log.slice();
     this.#records = s.events.records.slice();
     this.#readyAt = s.events.readyAt;
     this.#doneAt = s.events.doneAt;

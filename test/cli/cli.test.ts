@@ -156,7 +156,7 @@ describe("a patch of the user's own", () => {
       ":4: .text+0xa: undefined symbol gone",
     ],
     ["replaces an unknown function", "xfer_gone", "\tnop", "xfer_gone is no function of default"],
-    ["does not fit its room", "xfer_queue", "\t.skip\t3000000", "there is room for 2097152"],
+    ["does not fit its room", "xfer_queue", "\t.skip\t3000000", "there is room for 1048576"],
   ];
 
   it.each(BAD)("that %s is one line and exit 2", async (what, fn, body, message) => {
@@ -187,6 +187,47 @@ describe("a patch of the user's own", () => {
 });
 
 describe("run's other outputs", () => {
+  it("prints the log in livepatch's words and order, each line with its instruction", async () => {
+    const r = await quiesce("run", "default", "--mechanism", "klp", "--log", "--seed", "3");
+    expect(r.code).toBe(0);
+    const log = r.out
+      .slice(r.out.indexOf("\nklp\n") + 5)
+      .trimEnd()
+      .split("\n");
+    const at = log.map((l) => Number(/^\[ *([0-9]+)\] /.exec(l)?.[1]));
+    expect(at).toEqual(at.toSorted((a, b) => a - b));
+    const said = log
+      .map((l) => l.replace(/^\[ *[0-9]+\] /, ""))
+      .filter((l) => !l.includes("klp_try_switch_task"));
+    expect(said).toEqual([
+      "livepatch: enabling patch 'default_patch'",
+      "livepatch: 'default_patch': initializing patching transition",
+      "livepatch: 'default_patch': starting patching transition",
+      "livepatch: 'default_patch': completing patching transition",
+      "livepatch: 'default_patch': patching complete",
+    ]);
+  });
+
+  it("tells of a task that was never switched why, how often, and where it sleeps", async () => {
+    const r = await quiesce("run", "stuck", "--mechanism", "kgraft", "--verbose");
+    expect(r.out).toMatch(
+      /stuckd \(7\) was not switched\n {4}not [0-9]+ times from [0-9]+ to [0-9]+: has not come to an annotated point\n {6}__schedule\+.*\n(?: {6}.*\n)* {6}stuckd\+/,
+    );
+  });
+
+  it("has in JSON every try that a task held up, with what the mechanism saw and what was so", async () => {
+    const r = await quiesce("run", "stuck", "--mechanism", "kpatch", "--json");
+    const [run] = v.parse(Run, JSON.parse(r.out));
+    const logged = (await quiesce("run", "stuck", "--mechanism", "kpatch", "--log")).out;
+    expect(run?.held.length).toBeGreaterThan(0);
+    for (const h of run?.held ?? []) {
+      expect(logged).toContain(`kpatch: ${h.reason}`);
+      expect(logged).toContain(`(PID: ${h.pid} Comm: ${h.task}; `);
+      expect(h.truth.map((f) => f.symbol)).toEqual(h.stack.map((f) => f.symbol));
+    }
+    expect(run?.switched.some((s) => s.pid === run.held[0]?.pid)).toBe(true);
+  });
+
   it("writes what happened as JSON lines in order", async () => {
     const file = join(FOLDER, "trace.jsonl");
     const r = await quiesce("run", "default", "--mechanism", "simple", "--trace", file, "--json");

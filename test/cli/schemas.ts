@@ -18,6 +18,14 @@ const Violation = v.object({
 
 const Frame = v.object({ ip: va, symbol: text });
 
+const Blocker = v.object({
+  task: text,
+  pid: count,
+  reason: text,
+  symbol: v.nullable(text),
+  stack: v.array(Frame),
+});
+
 export const Run = v.array(
   v.object({
     scenario: text,
@@ -29,10 +37,9 @@ export const Run = v.array(
     pauseInsns: v.nullable(count),
     modelledInsns: v.nullable(count),
     tasks: count,
-    switched: v.array(v.object({ task: text, how: text, insn: v.nullable(count) })),
-    blockers: v.array(
-      v.object({ task: text, reason: text, symbol: v.nullable(text), stack: v.array(Frame) }),
-    ),
+    switched: v.array(v.object({ task: text, pid: count, how: text, insn: v.nullable(count) })),
+    blockers: v.array(Blocker),
+    held: v.array(v.object({ ...Blocker.entries, insn: count, truth: v.array(Frame) })),
   }),
 );
 
