@@ -45,6 +45,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "how fast it is, against qemu-x86_64 and native runs of the same programs",
     load: async () => (await import("./bench.ts")).benchCommand,
   },
+  sysfs: {
+    summary: "livepatch's files read and written while a patch is in transition",
+    load: async () => (await import("./sysfs.ts")).sysfsCommand,
+  },
   unwind: {
     summary: "stacks by every unwinder against the truth, and their scores",
     load: async () => (await import("./unwind.ts")).unwindCommand,

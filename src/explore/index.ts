@@ -14,4 +14,12 @@ export {
   type RunReport,
   type RunSpec,
 } from "./run.ts";
+export {
+  runSysfs,
+  type SysfsDone,
+  type SysfsFile,
+  type SysfsReport,
+  type SysfsSpec,
+  type SysfsStep,
+} from "./sysfs.ts";
 export { sweep, type SweepProgress, type SweepReport, type SweepSpec } from "./sweep.ts";

@@ -109,6 +109,11 @@ export class Agent {
     return this.#state.progress.at(-1)?.outcome;
   }
 
+  /** How many messages the program has answered. */
+  get nrReplies(): number {
+    return this.#state.replies.length;
+  }
+
   get active(): boolean {
     return this.#make !== undefined && this.#state.outcome === undefined;
   }

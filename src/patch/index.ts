@@ -41,6 +41,7 @@ export {
   type Result,
   type Switched,
 } from "./mechanism.ts";
+export { attendJob, REPLY_COMPLETE, REPLY_LOADED, type SysfsRequest } from "./klp/attend.ts";
 export { patchName, PatchError, planPatch, type PatchedFunction, type PatchPlan } from "./plan.ts";
 export { callGraph, quiescentSet, type CallGraph } from "./quiescent-set.ts";
 export {

@@ -75,7 +75,9 @@ export interface Events {
   readonly doneAt: number | undefined;
 }
 
-export type SessionStop = "insns" | "idle" | "ready" | "done" | "bug" | "shutdown" | "outcome";
+/** Why a run stopped; "reply": the program answered a message. */
+export type SessionStop =
+  "insns" | "idle" | "ready" | "done" | "bug" | "shutdown" | "outcome" | "reply";
 
 export interface SessionSnapshot {
   readonly machine: Snapshot;
@@ -190,8 +192,10 @@ export class Session {
     switch (nr) {
       case CONSTANTS.HC_PATCH: {
         const before = this.agent.outcome;
+        const answered = this.agent.nrReplies;
         this.agent.patchCall(vcpu);
-        return before === undefined && this.agent.outcome !== undefined ? "outcome" : undefined;
+        if (before === undefined && this.agent.outcome !== undefined) return "outcome";
+        return this.agent.nrReplies > answered ? "reply" : undefined;
       }
       case CONSTANTS.HC_READY:
         this.#readyAt = m.retired;

@@ -117,3 +117,25 @@ export const Bench = v.array(
     v.check((r) => r.met === null || r.target !== null, "met says something of a target"),
   ),
 );
+
+export const Sysfs = v.object({
+  scenario: text,
+  seed: count,
+  at: count,
+  vcpus: count,
+  loaded: v.object({ insn: count, errno: count }),
+  actions: v.array(
+    v.object({
+      action: v.picklist(["read", "list", "write", "wait"]),
+      insn: count,
+      path: v.nullable(text),
+      value: v.nullable(text),
+      errno: count,
+      files: v.array(v.object({ path: text, mode: text, value: v.nullable(text) })),
+      ended: v.boolean(),
+    }),
+  ),
+  end: v.picklist(["complete", "no such file", "bug", "budget"]),
+  message: v.nullable(text),
+  log: v.array(v.object({ insn: count, text })),
+});

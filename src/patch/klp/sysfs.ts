@@ -5,7 +5,7 @@ import { CONSTANTS, ERRNO, readTasks, type Program, type Read } from "../../kern
 import type { Image } from "../../link/index.ts";
 import { enabledStore, forceStore } from "./core.ts";
 import type { KlpSystem } from "./system.ts";
-import { readPatches, readTransition, type KlpPatch } from "./view.ts";
+import { readPatches, readTransition, see, type KlpPatch } from "./view.ts";
 
 /** One file or directory. mode: as `stat -c %A` prints it; text: what a read gives, undefined where there is none. */
 export interface SysfsEntry {
@@ -14,6 +14,7 @@ export interface SysfsEntry {
   readonly text: string | undefined;
 }
 
+const EISDIR = 21;
 const ROOT = "/sys/kernel/livepatch";
 const DIRECTORY = "drwxr-xr-x";
 
@@ -74,11 +75,13 @@ function toBool(text: string): boolean | undefined {
 
 /** A write to a file of the tree; answers 0 or an errno, as write(2) would fail. */
 export function* sysfsWrite(k: KlpSystem, path: string, text: string): Program<number> {
-  const m = /^\/sys\/kernel\/livepatch\/([^/]+)\/([^/]+)$/.exec(path);
-  const [, patch = "", file] = m ?? [];
-  if (file !== "enabled" && file !== "force") {
-    return m === null ? -ERRNO.ENOENT : -ERRNO.EACCES;
-  }
+  const entry = yield* see((g) => sysfsTree(g.read, k.image).find((e) => e.path === path));
+  if (entry === undefined) return -ERRNO.ENOENT;
+  if (entry.mode.startsWith("d")) return -EISDIR;
+  // A file of proc without a write operation opens for root; one of sysfs does not.
+  if (!entry.mode.includes("w"))
+    return path.startsWith("/proc/") ? -CONSTANTS.EINVAL : -ERRNO.EACCES;
+  const [, patch = "", file] = /^\/sys\/kernel\/livepatch\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
   const value = toBool(text);
   if (value === undefined) return -CONSTANTS.EINVAL;
   const store = file === "enabled" ? enabledStore : forceStore;
