@@ -198,8 +198,9 @@ export function observe(session: Session, run: ObservedRun): Observation {
   session.agent.onProgress = ({ insn, outcome }) => {
     const now = outcome.blockers.length === 0 ? [] : session.tasks();
     outcome.blockers.forEach((blocker, i) => {
-      const task = now.find((t) => t.pid === blocker.pid && t.comm === blocker.task);
-      const frames = task === undefined || i >= MAX_TOLD ? [] : framesOf(session, task);
+      const isHim = (t: Task): boolean => t.pid === blocker.pid && t.comm === blocker.task;
+      const task = i < MAX_TOLD ? now.find(isHim) : undefined;
+      const frames = task === undefined ? [] : framesOf(session, task);
       held.push({ insn: insn - readyAt, blocker, frames });
     });
   };
