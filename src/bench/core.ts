@@ -22,6 +22,8 @@ import type { World } from "./world.ts";
 export interface BenchConfig {
   readonly rounds: number;
   readonly size: Size;
+  /** Numbers of task slots of `latency`, where not its own. */
+  readonly tasks?: readonly number[];
 }
 
 /** Times of one program, in CPU seconds, by rounds. */

@@ -8,6 +8,7 @@ import { gunzipSync } from "node:zlib";
 import * as v from "valibot";
 import type { Facts, Job, ProgramName } from "./programs.ts";
 import { argumentsOf, BenchError, keyOf, parseFacts } from "./programs.ts";
+import type { BuiltScenario } from "../scenario/index.ts";
 import type { OwnSample } from "./sample.ts";
 
 /** A run by somebody else's CPU: what it printed, and its CPU seconds by its own clock, from start to end of its work. */
@@ -45,6 +46,8 @@ export interface World {
   cpuSeconds(): number;
   /** Wall-clock seconds of a steady clock. */
   wallSeconds(): number;
+  /** The default scenario with so many task slots. */
+  scenario(tasks: number): Promise<BuiltScenario>;
   /** Says what is done now; false asks to end with what there is. */
   goOn(what: string): Promise<boolean>;
   close(): void;
@@ -55,6 +58,7 @@ export interface WorldConfig {
   /** The package's folder. */
   readonly top: string;
   readonly core: WebAssembly.Module;
+  readonly scenario: (tasks: number) => Promise<BuiltScenario>;
   readonly goOn: (what: string) => Promise<boolean>;
 }
 
@@ -107,7 +111,7 @@ const AT_EXIT =
   'process.on("exit",()=>process.stderr.write("\\n"+JSON.stringify(process.resourceUsage())))';
 
 /** Makes the world of a run; it has a folder of its own with the programs until it is closed. */
-export function makeWorld({ top, core, goOn }: WorldConfig): World {
+export function makeWorld({ top, core, scenario, goOn }: WorldConfig): World {
   const folder = mkdtempSync(join(tmpdir(), "quiesce-bench-"));
   const unpacked = new Set<string>();
   const pathOf = (program: ProgramName): string => {
@@ -181,6 +185,7 @@ export function makeWorld({ top, core, goOn }: WorldConfig): World {
     },
     cpuSeconds,
     wallSeconds: () => performance.now() / 1000,
+    scenario,
     goOn,
     close: () => rmSync(folder, { recursive: true, force: true }),
   };

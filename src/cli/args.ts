@@ -7,6 +7,10 @@ const MAX = Number.MAX_SAFE_INTEGER;
 /** The last instruction that a run may be asked to go to. */
 export const MAX_INSN = 1_000_000_000;
 
+/** Slots for tasks that a scenario can have. */
+export const MIN_TASKS = 16;
+export const MAX_TASKS = 100_000;
+
 /** Options of every command. */
 export const COMMON = {
   json: { type: "boolean", description: "print JSON (docs/json.md)" },
@@ -117,7 +121,7 @@ export function runNumbers(args: {
   return {
     seed: whole("seed", args.seed) ?? 1,
     vcpus: whole("vcpus", args.vcpus, 1, 8),
-    tasks: whole("tasks", args.tasks, 16, 100_000),
+    tasks: whole("tasks", args.tasks, MIN_TASKS, MAX_TASKS),
   };
 }
 

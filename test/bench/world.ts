@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { keyOf, type Job } from "../../src/bench/programs.ts";
+import { loadScenario, withTasks } from "../../src/scenario/index.ts";
+import { buildNamed, kernelFile } from "../scenario/files.ts";
 import { storedFacts, type World } from "../../src/bench/world.ts";
 
 const TOP = join(import.meta.dirname, "../..");
@@ -45,6 +47,8 @@ export function fakeWorld(
     whole: async (job) => ({ ...run("whole", job, 0), cpuSeconds: 0.1, peakBytes: 180 << 20 }),
     cpuSeconds: tick,
     wallSeconds: tick,
+    scenario: (tasks) =>
+      buildNamed("default", withTasks(loadScenario("default", kernelFile), tasks)),
     goOn: async (what) => what !== "rewrite.host",
     close: () => {},
   };

@@ -52,6 +52,11 @@ const MISTAKES: readonly (readonly [string, string])[] = [
   ],
   ["bench cor", "error: bench: there is no 'cor', did you mean 'core'?\n"],
   ["bench core --rounds 0", "error: rounds: '0' is not a whole number from 1 to 100\n"],
+  [
+    "bench core --tasks 64",
+    "error: bench: --tasks is for latency, expected `bench latency --tasks N,..`\n",
+  ],
+  ["bench latency --tasks 64,x", "error: tasks: 'x' is not a whole number from 16 to 100000\n"],
   ["run two-tasks", "error: two-tasks: no patch, expected one\n"],
   ["run default --patch x.S", "error: x.S: no such file, expected a file that can be read\n"],
   ["disasm default 0x10", "error: address: 0x10 is in no function, expected one of the image\n"],
