@@ -1,0 +1,35 @@
+// The core against the recorded vectors of every form, one test for each file of them. `node scripts/vectors.mjs record`
+// records what is missing; docs/vectors.md says how and what is not compared.
+import { describe, expect, test } from "vitest";
+import { EmulatedGuest } from "../guest/emulated.ts";
+import { FORMS, PER_FORM } from "./forms.ts";
+import { formsByFile } from "./record.ts";
+import { replay } from "./replay.ts";
+import { readVectors } from "./store.ts";
+
+describe("recorded vectors", () => {
+  const files = formsByFile().map(([name, forms]) => ({ name, forms, file: readVectors(name) }));
+
+  test.each(files)("every form of $name does on the core what it did on the CPU", (f) => {
+    const guest = new EmulatedGuest();
+    const wrong = f.forms.flatMap((form) => replay(guest, form, f.file.blocks.get(form.key)));
+    expect(wrong.slice(0, 10).join("\n")).toBe("");
+  });
+
+  test("every form of the table has its vectors, and no others are there", () => {
+    const missing = files.flatMap(({ forms, file }) =>
+      forms.filter((f) => file.blocks.get(f.key)?.lines.length !== PER_FORM).map((f) => f.key),
+    );
+    expect(missing).toEqual([]);
+    const keys = new Set(FORMS.map((f) => f.key));
+    const stray = files.flatMap(({ file }) => [...file.blocks.keys()].filter((k) => !keys.has(k)));
+    expect(stray).toEqual([]);
+  });
+
+  test("each file says which CPU its vectors are of", () => {
+    for (const { file } of files) {
+      expect(file.recorders.length).toBeGreaterThan(0);
+      for (const r of file.recorders) expect(r).toMatch(/family \d+ model \d+ .*\d{4}-\d\d-\d\d$/);
+    }
+  });
+});
