@@ -182,6 +182,7 @@ export function makeWorld(): Uint8Array {
   map(STACK, 2, RW | US | NX);
   descriptors(put);
   put(TSS + 4, KERNEL + BigInt(RSP0));
+  put(TSS + 0x60, 0x68n << 48n); // no I/O permission bitmap: its offset is behind the end
   IST.forEach((top, i) => put(TSS + 36 + i * 8, KERNEL + BigInt(top)));
   for (let v = 0; v < 256; v++) {
     const [low, high] = gate(v, { dpl: v === 3 || v === 4 ? 3 : 0 });

@@ -16,7 +16,7 @@ export interface VectorForm {
 
 /** Operations that ring 0 does otherwise than ring 3, besides those that only ring 0 may do. */
 const RING0 =
-  /^(movToSeg|popFlags|iret|int|syscall|cli|sti|acFlag|portIn|portOut|storeTable|storeSelector|rdtsc|farReturn|farCall|farJump)/;
+  /^(movToSeg|popFlags|iret|int|syscall|cli|sti|acFlag|portIn|portOut|storeTable|storeSelector|rdtsc|retFar|callFar|jmpFar)/;
 
 function sizesOf(row: Row): readonly Size[] {
   const wide = row.operands.some((o) => /^[EGZMROIPQ]v$|^r?eAX$|^rAX$/.test(o)) || /:v/.test(row.form.does);
@@ -51,8 +51,8 @@ function formsOf(row: Row): VectorForm[] {
   );
 }
 
-/** What user mode under an operating system does not show: it is taken from a guest. */
-const GUEST_ONLY = /^(sgdt|sidt|sldt|str|smsw|syscall|vmcall)$/;
+/** What user mode under an operating system, or under a hypervisor that intercepts INT1, does not show. */
+const GUEST_ONLY = /^(sgdt|sidt|sldt|str|smsw|syscall|vmcall|int1)$/;
 
 export function needsGuest(form: VectorForm): boolean {
   return form.ring === 0 || GUEST_ONLY.test(form.row.mnemonic);
@@ -62,6 +62,7 @@ export function needsGuest(form: VectorForm): boolean {
 export const VENDORS_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^0f 0d \/r \| prefetch Eb \| 32 reg/, "nothing on Intel, #UD on AMD"],
   [/^0f b[245] \/r \| l[sfg]s Gv, M \| 64/, "a far pointer of 64 bits on Intel; AMD takes REX.W for nothing"],
+  [/^ff \/[35] \| (call|jmp) Mp \| 64/, "as those"],
 ];
 
 /** Forms of user mode; those that need a guest are shown by traps.test.ts and paging.test.ts. */

@@ -25,6 +25,8 @@ const DF = 0x400n;
 const SETUPS: readonly (readonly [RegExp, (d: Draft) => void])[] = [
   [/^(jcc|jmp$|call$|loop|jrcxz)/, branch],
   [/^(jmp|call)Indirect/, indirect],
+  [/^retFar/, farReturn],
+  [/^(call|jmp)Far/, farTransfer],
   [/^ret/, (d) => d.poke(d.state[RSP] ?? 0n, d.wild ? d.bad() : d.target(), 8)],
   [/^iret/, interruptReturn],
   [/^stringOp/, stringOp],
@@ -90,13 +92,33 @@ function indirect(d: Draft): void {
   if (d.r.chance(4)) d.reg(RSP, STACK + 4n);
 }
 
+/** Selectors for code: the present one, or some that are refused with the same error under Linux. */
+function codeSelector(d: Draft): bigint {
+  const refused = [0, 3, SEL.kernelCs, SEL.kernelCs | 3, SEL.userDs | 3, 0x7f3];
+  return BigInt(d.wild ? d.r.pick(refused) : SEL.userCs | 3);
+}
+
+function farReturn(d: Draft): void {
+  const n = d.o.size / 8;
+  const sp = d.state[RSP] ?? 0n;
+  d.o.imm = BigInt(d.r.below(8) * 8);
+  d.poke(sp, d.wild && d.r.chance(20) ? d.bad() : d.target(), n);
+  d.poke(sp + BigInt(n), codeSelector(d) | (BigInt(d.r.u32()) << 16n), n);
+}
+
+function farTransfer(d: Draft): void {
+  const n = d.o.size / 8;
+  d.poke(d.address(), d.wild && d.r.chance(20) ? d.bad() : d.target(), n);
+  d.poke(d.address() + BigInt(n), codeSelector(d), 2);
+}
+
 function interruptReturn(d: Draft): void {
   const { r } = d;
   const sp = d.state[RSP] ?? 0n;
-  const cs = d.wild ? r.pick([0, 3, SEL.kernelCs, SEL.kernelCs | 3, SEL.userDs | 3, 0x7f3]) : SEL.userCs | 3;
+  const cs = codeSelector(d);
   const ss = d.wild && r.chance(50) ? r.pick([0, 3, SEL.kernelDs, SEL.userCs | 3, 0xffb]) : SEL.userDs | 3;
   d.poke(sp, d.wild && r.chance(20) ? 0x8000_0000_0000n : d.target(), 8);
-  d.poke(sp + 8n, BigInt(cs) | (BigInt(r.u32()) << 32n), 8);
+  d.poke(sp + 8n, cs | (BigInt(r.u32()) << 32n), 8);
   d.poke(sp + 16n, (BigInt(r.u32()) & 0x204ed7n) | 2n, 8);
   d.poke(sp + 24n, edgy(r), 8);
   d.poke(sp + 32n, BigInt(ss) | (BigInt(r.u32()) << 32n), 8);
