@@ -35,6 +35,7 @@ import {
   VCPU_SIZE,
 } from "./abi";
 import { dropPages } from "./adversary-tlb";
+import { debugChanged } from "./debug";
 import { apicOf, NEVER, resetApic } from "./apic";
 import { flushCode } from "./block";
 import { PAST_LIMIT, decode, servedBy } from "./decode";
@@ -127,11 +128,12 @@ export function reset(n: u32): void {
   memory.copy(CPU, SAVE, VCPU_SIZE);
 }
 
-/** After the host changed privilege, control registers or page tables. */
+/** After the host changed privilege, control or debug registers, or page tables. */
 export function refresh(): void {
   if (load<u32>(CAREFUL) & CAREFUL_TLB) dropPages(true);
   selectTlb();
   flushTlb(load<u32>(CURRENT));
+  debugChanged();
 }
 
 /** Time to the earliest timer of any vCPU as seen from its own clock; all ones when none is armed. */

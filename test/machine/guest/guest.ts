@@ -1,7 +1,7 @@
 // What is run in the guest of world.ts and what comes of it. A case is a state and patches of memory; its end is the
 // state that was left and the memory that changed. A trap that was delivered is read back from its frame, so that an
 // outcome shows the interrupted program, and beside it how the trap arrived.
-import { KERNEL, OBSERVED, STUBS, makeWorld } from "./world.ts";
+import { KERNEL, OBSERVED, STUBS, makeWorld, paOf } from "./world.ts";
 import { W, type State } from "./words.ts";
 
 export interface Patch {
@@ -67,7 +67,7 @@ export function outcomeOf(end: End, before: DataView): Outcome {
     return { exit: end.exit, trap: undefined, state: end.state, changes: end.changes };
   }
   const frame = end.state[W.rsp]!;
-  const pa = Number(frame - KERNEL);
+  const pa = paOf(frame);
   const changed = new Map(end.changes);
   const word = (i: number): bigint => {
     const p = pa + i * 8;

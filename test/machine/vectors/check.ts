@@ -37,7 +37,9 @@ export function checkAll(pattern: RegExp): CheckResult {
         if (!c) return;
         const seen = lineOf(c, masked(form, c, o));
         if (seen === recorded || sameApproximately(form, c, recorded, seen)) return;
-        wrong.push(`${form.key}, ${i}: ${describeCase(c)}\n  recorded ${recorded}\n  here     ${seen}`);
+        wrong.push(
+          `${form.key}, ${i}: ${describeCase(c)}\n  recorded ${recorded}\n  here     ${seen}`,
+        );
       });
     }
   }

@@ -61,7 +61,10 @@ export function needsGuest(form: VectorForm): boolean {
 /** Forms that are not recorded, because vendors differ in the whole of what they do: pattern of the name, and why. */
 export const VENDORS_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^0f 0d \/r \| prefetch Eb \| 32 reg/, "nothing on Intel, #UD on AMD"],
-  [/^0f b[245] \/r \| l[sfg]s Gv, M \| 64/, "a far pointer of 64 bits on Intel; AMD takes REX.W for nothing"],
+  [
+    /^0f b[245] \/r \| l[sfg]s Gv, M \| 64/,
+    "a far pointer of 64 bits on Intel; AMD takes REX.W for nothing",
+  ],
   [/^ff \/[35] \| (call|jmp) Mp \| 64/, "as those"],
 ];
 

@@ -35,7 +35,12 @@ export const MASKS: readonly Mask[] = [
     why: "an operating system says of its own addresses what it likes; Linux always says that they are",
     forms: /./,
     apply: ({ state, trap }) => {
-      if (trap?.vector !== 14 || trap.code === undefined || (state[W.cr2] ?? 0n) < 0x7fff_ffff_f000n) return undefined;
+      if (
+        trap?.vector !== 14 ||
+        trap.code === undefined ||
+        (state[W.cr2] ?? 0n) < 0x7fff_ffff_f000n
+      )
+        return undefined;
       return { trap: { ...trap, code: trap.code & ~1n } };
     },
   },
