@@ -112,6 +112,12 @@ function enter(cs: i32, rpl: i32, rip: u64): void {
   store<u64>(RIP, rip);
 }
 
+/** A word of the operand size as the stack or a far pointer holds it. */
+function zeroExtended<T>(p: usize): u64 {
+  if (sizeof<T>() == 2) return <u64>load<u16>(p);
+  return sizeof<T>() == 4 ? <u64>load<u32>(p) : load<u64>(p);
+}
+
 /** IRET, IRETD and IRETQ: in 64-bit mode all of them pop ss and rsp. */
 export function iret<T>(up: usize): usize {
   // SDM Vol. 3A, "Handling Multiple NMIs": executing it unblocks, whether or not it gets through.
@@ -119,16 +125,16 @@ export function iret<T>(up: usize): usize {
   if (load<u64>(EFL) & NT) return usize(fault(Vector.GP, 0));
   let p = word<T>(0);
   if (!p) return 0;
-  const rip = <u64>load<T>(p);
+  const rip = zeroExtended<T>(p);
   p = word<T>(1);
   if (!p) return 0;
   const cs = (<i32>load<T>(p)) & 0xffff;
   p = word<T>(2);
   if (!p) return 0;
-  const flags = <u64>load<T>(p);
+  const flags = zeroExtended<T>(p);
   p = word<T>(3);
   if (!p) return 0;
-  const newSp = <u64>load<T>(p);
+  const newSp = zeroExtended<T>(p);
   p = word<T>(4);
   if (!p) return 0;
   const ss = (<i32>load<T>(p)) & 0xffff;
@@ -188,7 +194,7 @@ function farReturn<T>(up: usize, extra: u64): usize {
   }
   const p = reachStack<T>(sp, 0);
   if (!p) return 0;
-  const newSp = <u64>load<T>(p);
+  const newSp = zeroExtended<T>(p);
   const q = reachStack<T>(sp + sizeof<T>(), 0);
   if (!q) return 0;
   const ss = (<i32>load<T>(q)) & 0xffff;
@@ -236,7 +242,7 @@ export function jmpFar<D extends Memory, T>(up: usize): usize {
 function farTransfer<D extends Memory, T>(up: usize, calls: bool): usize {
   const p = the<D>().at<T>(up, 0);
   if (!p) return 0;
-  const rip = <u64>load<T>(p);
+  const rip = zeroExtended<T>(p);
   const q = reach<u16>(the<D>().vaFrom(up, sizeof<T>()), 0);
   if (!q) return 0;
   const cs = <i32>load<u16>(q);

@@ -94,7 +94,7 @@ export function rdmsr(up: usize): bool {
     if (!extended()) return fault(Vector.GP, 0);
     v = apicRead(apicOf(load<u32>(CURRENT)), n - 0x800, timeAt(up), true);
   }
-  if (v == NEVER && n != 0x3b && n != 0x10) return fault(Vector.GP, 0);
+  if (v == NEVER && !cell && n != 0x3b && n != 0x10) return fault(Vector.GP, 0);
   store<u64>(RAX, v & 0xffffffff);
   store<u64>(RDX, v >> 32);
   return true;

@@ -11,7 +11,8 @@ import { NR_WORDS, W, type State } from "./words.ts";
 const BATCH = 8000;
 /** What user.c says besides EXITS. */
 const TRAP = 5;
-const HAS_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
+/** The traps that push an error code. */
+export const HAS_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
 
 /** A CPU that runs cases: in a process, or in a guest of KVM. */
 export interface RealCpu {

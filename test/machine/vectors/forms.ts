@@ -66,11 +66,12 @@ export const VENDORS_DIFFER: readonly (readonly [RegExp, string])[] = [
     "a far pointer of 64 bits on Intel; AMD takes REX.W for nothing",
   ],
   [/^ff \/[35] \| (call|jmp) Mp \| 64/, "as those"],
+  [/vmcall.* ring 0$/, "a hypervisor's own; here it goes to the host, and vmcall of ring 3 is #UD"],
 ];
 
-/** Forms of user mode; those that need a guest are shown by traps.test.ts and paging.test.ts. */
+/** Every form that has vectors. */
 export const FORMS: readonly VectorForm[] = ROWS.flatMap(formsOf).filter(
-  (f) => !needsGuest(f) && !VENDORS_DIFFER.some(([re]) => re.test(f.key)),
+  (f) => !VENDORS_DIFFER.some(([re]) => re.test(f.key)),
 );
 
 /** Vectors of each form. */
@@ -79,7 +80,7 @@ export const PER_FORM = 64;
 /** The file that a form's vectors lie in: by the part of the opcode map, so that recording one leaves the others alone. */
 export function fileOf(form: VectorForm): string {
   const e = form.row.encoding;
-  if (form.ring === 0) return "ring0";
+  if (needsGuest(form)) return "guest";
   if (e.map === 0) return e.opcode >= 0xd8 && e.opcode <= 0xdf ? "x87" : "one-byte";
   if (e.map === 1) return e.prefix === "any" || e.prefix === "np" ? "0f" : `0f-${e.prefix}`;
   return e.map === 2 ? "0f38" : "0f3a";

@@ -1,8 +1,9 @@
 // Records the vectors of forms that have none, or whose inputs are not the recorded ones any more. The core is not asked:
 // what it thinks of the new lines, the test says.
 import type { RealCpu } from "../guest/cpu.ts";
-import { casesOf } from "./cases.ts";
+import { casesOf, guestCasesOf } from "./cases.ts";
 import { FORMS, fileOf, needsGuest, type VectorForm } from "./forms.ts";
+import { derive } from "./manual.ts";
 import { masked } from "./mask.ts";
 import { readVectors, writeVectors, type Block } from "./store.ts";
 import { inputSum, lineOf } from "./text.ts";
@@ -25,8 +26,10 @@ export interface RecordOptions {
   /** Records what this is true of even where vectors are there. */
   readonly anew: (form: VectorForm) => boolean;
   readonly user: Recorder;
+  /** A guest with hardware behind it; without one the manual's Operation sections answer. */
   readonly guest: Recorder | undefined;
-  readonly log: (line: string) => void;
+  /** What the head says of lines by the manual. */
+  readonly manual: string;
 }
 
 interface Wanted {
@@ -50,6 +53,16 @@ function record(recorder: Recorder, index: number, wanted: readonly Wanted[]): B
   }));
 }
 
+/** Lines by the manual, for forms that only a guest could answer. */
+function fromManual(index: number, wanted: readonly Wanted[]): Block[] {
+  return wanted.map(({ form, sum }) => ({
+    key: form.key,
+    sum,
+    recorder: index,
+    lines: guestCasesOf(form).map((c) => `sdm: ${lineOf(c, masked(form, c, derive(form, c)))}`),
+  }));
+}
+
 /** The forms of each file, in the order of the table. */
 export function formsByFile(): [string, VectorForm[]][] {
   const files = new Map<string, VectorForm[]>();
@@ -61,7 +74,7 @@ export function formsByFile(): [string, VectorForm[]][] {
   return [...files];
 }
 
-/** Brings every file up to date. Forms that only a guest can answer are left out where there is none. */
+/** Brings every file up to date. */
 export function recordMissing(options: RecordOptions): Recording[] {
   return formsByFile().map(([file, forms]) => {
     const old = readVectors(file);
@@ -76,19 +89,14 @@ export function recordMissing(options: RecordOptions): Recording[] {
       else wanted.push({ form, cases, sum });
     }
     const fresh: Block[] = [];
-    const take = (r: Recorder | undefined, part: readonly Wanted[]): void => {
-      if (!part.length) return;
-      if (!r) options.log(`${file}: ${part.length} forms need a guest, and there is none`);
-      else fresh.push(...record(r, recorders.push(r.name) - 1, part));
-    };
-    take(
-      options.user,
-      wanted.filter((w) => !needsGuest(w.form)),
-    );
-    take(
-      options.guest,
-      wanted.filter((w) => needsGuest(w.form)),
-    );
+    const own = wanted.filter((w) => !needsGuest(w.form));
+    const others = wanted.filter((w) => needsGuest(w.form));
+    if (own.length) fresh.push(...record(options.user, recorders.push(options.user.name) - 1, own));
+    if (others.length && options.guest) {
+      fresh.push(...record(options.guest, recorders.push(options.guest.name) - 1, others));
+    } else if (others.length) {
+      fresh.push(...fromManual(recorders.push(options.manual) - 1, others));
+    }
     const byKey = new Map([...kept, ...fresh.map((b): [string, Block] => [b.key, b])]);
     const blocks = forms.flatMap((f) => byKey.get(f.key) ?? []);
     const stale = old.blocks.size - kept.size;

@@ -117,11 +117,13 @@ function interruptReturn(d: Draft): void {
   const sp = d.state[RSP] ?? 0n;
   const cs = codeSelector(d);
   const ss = d.wild && r.chance(50) ? r.pick([0, 3, SEL.kernelDs, SEL.userCs | 3, 0xffb]) : SEL.userDs | 3;
-  d.poke(sp, d.wild && r.chance(20) ? 0x8000_0000_0000n : d.target(), 8);
-  d.poke(sp + 8n, cs | (BigInt(r.u32()) << 32n), 8);
-  d.poke(sp + 16n, (BigInt(r.u32()) & 0x204ed7n) | 2n, 8);
-  d.poke(sp + 24n, edgy(r), 8);
-  d.poke(sp + 32n, BigInt(ss) | (BigInt(r.u32()) << 32n), 8);
+  const n = d.o.size / 8;
+  const slot = (i: number, v: bigint): void => d.poke(sp + BigInt(i * n), v, n);
+  slot(0, d.wild && r.chance(20) && n === 8 ? 0x8000_0000_0000n : d.target());
+  slot(1, cs | (BigInt(r.u32()) << 32n));
+  slot(2, (BigInt(r.u32()) & 0x204ed7n) | 2n);
+  slot(3, edgy(r));
+  slot(4, BigInt(ss) | (BigInt(r.u32()) << 32n));
   if (r.chance(5)) d.flag(0x4000n, true); // NT
 } // prettier-ignore
 
@@ -235,7 +237,7 @@ function simd(d: Draft): void {
   if (form.row.operands.includes("Ib") && r.chance(60)) o.imm = BigInt(r.below(34));
 }
 
-function fnv(text: string): number {
+export function fnv(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
   return h >>> 0;
