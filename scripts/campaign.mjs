@@ -8,6 +8,7 @@ import { setup } from "./setup.mjs";
 
 const CLAIMS = {
   native: "100,000 random integer sequences agree with this machine's CPU",
+  vectors: "200 fresh cases of every form of user mode agree with this machine's CPU",
   truth: "the shadow equals an independent model at each of 1,000,000 instructions",
   seeds: "kpatch and simple on the default scenario under seeds 1..200",
   sweep: "kpatch and simple requested at each of 2,000 instructions from ready",

@@ -63,8 +63,13 @@ const FIELDS: readonly (readonly [number, number])[] = [
   [W.x87, FPU],
   [W.fip, FPU + 8],
   [W.fdp, FPU + 16],
-  ...Array.from({ length: 16 }, (_, i) => [W.st + i, FPU_REGS + i * 8] as const),
 ];
+
+/** Where word `i` of the x87 stack's registers lies: the machine has them in physical order. */
+function registerAt(x87: bigint, i: number): number {
+  const top = Number(x87 >> 27n) & 7;
+  return FPU_REGS + ((top + (i >> 1)) & 7) * 16 + (i & 1) * 8;
+}
 
 /** fcw, fsw, ftw and fop lie in 8 bytes as FXSAVE has them: the abridged ftw is a byte and fop begins behind it. */
 const X87_MASK = 0xffff_00ff_ffff_ffffn;
@@ -87,6 +92,8 @@ export class EmulatedGuest {
     const m = this.machine;
     const view = m.core.view();
     for (const [word, at] of FIELDS) view.setBigUint64(at, s[word] ?? 0n, true);
+    const x87 = s[W.x87] ?? 0n;
+    for (let i = 0; i < 16; i++) view.setBigUint64(registerAt(x87, i), s[W.st + i] ?? 0n, true);
     SELECTORS.forEach((w, i) => view.setUint16(SEG_ES + i * 2, Number(s[w]), true));
     view.setUint32(MXCSR, Number(s[W.mxcsr]), true);
     m.setReg(0, "cpl", (s[W.cs] ?? 0n) & 3n);
@@ -101,7 +108,9 @@ export class EmulatedGuest {
     for (const [word, at] of FIELDS) s[word] = view.getBigUint64(at, true);
     SELECTORS.forEach((w, i) => (s[w] = BigInt(view.getUint16(SEG_ES + i * 2, true))));
     s[W.mxcsr] = BigInt(view.getUint32(MXCSR, true));
-    s[W.x87] = (s[W.x87] ?? 0n) & X87_MASK;
+    const x87 = (s[W.x87] ?? 0n) & X87_MASK;
+    s[W.x87] = x87;
+    for (let i = 0; i < 16; i++) s[W.st + i] = view.getBigUint64(registerAt(x87, i), true);
     return s;
   }
 

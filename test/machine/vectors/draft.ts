@@ -10,6 +10,7 @@ import {
 } from "../guest/world.ts"; // prettier-ignore
 import { W, type State } from "../guest/words.ts";
 import type { VectorForm } from "./forms.ts";
+import { fpuState } from "./fpu.ts";
 
 export const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
 /** Holds a small number. */
@@ -73,6 +74,7 @@ export class Draft {
     if (r.chance(10)) this.flag(r.pick([0x20_0000n, 0x4000n]), true); // ID, NT
     for (let i = 0; i < 16; i++) this.#poke64(HOT + i * 8, edgy(r));
     if (isSimd(form)) this.#simd();
+    if (isX87(form)) this.#x87();
     this.o = this.#operands();
   }
 
@@ -212,6 +214,14 @@ export class Draft {
     state[W.mxcsr] = someMxcsr(r);
   }
 
+  #x87(): void {
+    const { r, state, form } = this;
+    // An image of FXSAVE has the registers in the stack's order: with the top at 0 it is their own.
+    const { head, registers } = fpuState(r, isImage(form) ? 0 : undefined);
+    state[W.x87] = head;
+    registers.forEach((v, i) => (state[W.st + i] = v));
+  }
+
   /** The instruction's bytes. A RIP-relative operand is aimed at the data here. */
   encode(): Uint8Array {
     const { o, form } = this;
@@ -249,7 +259,19 @@ export class Draft {
   }
 }
 
+/** FXSAVE and FXRSTOR. */
+function isImage(form: VectorForm): boolean {
+  return /^fx(save|rstor)/.test(form.row.mnemonic);
+}
+
 /** Whether a form has to do with XMM state. */
 export function isSimd(form: VectorForm): boolean {
-  return form.row.attrs.has("simd") || form.row.mnemonic.startsWith("fx");
+  return form.row.attrs.has("simd") || isImage(form);
+}
+
+/** Whether a form has to do with x87 or MMX state. */
+export function isX87(form: VectorForm): boolean {
+  return (
+    form.row.attrs.has("x87") || form.row.attrs.has("mmx") || form.row.mnemonic.startsWith("fx")
+  );
 }

@@ -31,7 +31,7 @@ function sizesOf(row: Row): readonly Size[] {
 function kindsOf(row: Row): readonly Kind[] {
   if (!row.encoding.modrm || row.encoding.fixed !== undefined) return ["-"];
   if (row.operands.some((o) => o[0] === "M")) return ["mem"];
-  if (row.operands.some((o) => /^[RUN]/.test(o))) return ["reg"];
+  if (row.operands.some((o) => /^([RUN]|STi)/.test(o))) return ["reg"];
   return row.operands.some((o) => /^[EWQ]/.test(o)) ? ["reg", "mem"] : ["reg"];
 }
 
@@ -51,8 +51,8 @@ function formsOf(row: Row): VectorForm[] {
   );
 }
 
-/** What user mode under an operating system, or under a hypervisor that intercepts INT1, does not show. */
-const GUEST_ONLY = /^(sgdt|sidt|sldt|str|smsw|syscall|vmcall|int1)$/;
+/** What user mode under an operating system or a hypervisor does not show, or not as this guest has it, or not on every CPU. */
+const GUEST_ONLY = /^(sgdt|sidt|sldt|str|smsw|syscall|vmcall|int1|rdpid|serialize)$/;
 
 export function needsGuest(form: VectorForm): boolean {
   return form.ring === 0 || GUEST_ONLY.test(form.row.mnemonic);

@@ -111,6 +111,7 @@ const SETUPS: readonly (readonly [RegExp, (d: Draft) => void])[] = [
     d.poke(d.address() + BigInt(n), BigInt(d.r.pick([SEL.kernelCs, SEL.kernelCs, SEL.kernelCs, 0, SEL.kernelDs, SEL.absentKernelCs, 0x7f8])), 2);
   }],
   [/^lmsw/, (d) => selector(d, [0, 1, 2, 3, 4, 8, 9, 0xf, 0x8, 0xe, 0xfff0])],
+  [/^rdpid/, (d) => { d.state[W.tscAux] = edgy(d.r) & 0xffff_ffffn; }],
   [/^rdtsc/, (d) => { if (d.r.chance(30)) d.state[W.cr4] = 0x624n; }],
 ]; // prettier-ignore
 

@@ -327,6 +327,7 @@ const OPERATIONS: readonly (readonly [RegExp, (m: Cpu) => bigint | undefined | v
   }],
   [/^callFar/, (m) => far(m, true)],
   [/^jmpFar/, (m) => far(m, false)],
+  [/^rdpid/, (m) => { if (typeof m.c.operands.rm === "number") m.s[m.c.operands.rm] = m.get(W.tscAux); }],
   [/^vmcall/, (m) => { if (m.ring()) throw new Fault(6); }],
   [/^rdtsc/, (m) => { m.s[W.rax] = 0n; m.s[W.rdx] = 0n; if (m.form.row.mnemonic === "rdtscp") m.s[W.rcx] = m.get(W.tscAux); }],
 ]; // prettier-ignore

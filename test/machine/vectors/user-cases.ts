@@ -1,14 +1,15 @@
 // The inputs of the vectors of user mode: for each form and number one case, made from the seed that its name and number
 // give. Families of instructions that would do nothing of interest on random state are set up first.
 import type { GuestCase } from "../guest/guest.ts";
-import { ABSENT, CODE, DATA, HOT, SEL, STACK } from "../guest/world.ts";
+import { ABSENT, CODE, CR4_START, DATA, HOT, SEL, STACK } from "../guest/world.ts";
 import { W } from "../guest/words.ts";
 import { immediateBytes } from "../native/encode.ts";
-import { someMxcsr } from "../native/fp.ts";
+import { fpWord, someMxcsr } from "../native/fp.ts";
 import { edgy } from "../native/random.ts";
 import { undefinedFlags } from "./flags.ts";
-import { Draft, INDEX, POINTERS, RAX, RBP, RCX, RDI, RDX, RSI, RSP, isSimd } from "./draft.ts";
+import { Draft, RAX, RBP, RCX, RDI, RDX, RSI, RSP, isSimd, isX87 } from "./draft.ts";
 import type { VectorForm } from "./forms.ts";
+import { extendedNumber } from "./fpu.ts";
 
 export interface VectorCase extends GuestCase {
   readonly code: Uint8Array;
@@ -46,6 +47,7 @@ const SETUPS: readonly (readonly [RegExp, (d: Draft) => void])[] = [
   [/^cmpxchgPair/, (d) => compareExchange(d, true)],
   [/^cmpxchg/, (d) => compareExchange(d, false)],
   [/^movToSeg/, segmentLoad],
+  [/^(read|write)Base/, (d) => { d.state[W.cr4] = CR4_START | 0x1_0000n; }], // FSGSBASE, which Linux sets
   [/^loadFar/, farPointer],
   [/^(lookAt|verify)/, (d) => putSelector(d, d.r.pick(SAME_SELECTORS))],
   [/^movFromSeg/, (d) => { if (!d.wild) d.o.reg = d.r.below(6); }],
@@ -65,7 +67,10 @@ const SETUPS: readonly (readonly [RegExp, (d: Draft) => void])[] = [
     const at = d.wild ? d.address() : d.alignedOperand([0, 4, 8]);
     d.poke(at, someMxcsr(d.r) | (d.r.chance(8) ? 1n << BigInt(16 + d.r.below(16)) : 0n), 4);
   }],
-  [/^fx/, fxImage],
+  [/^fx(save|rstor)/, fxImage],
+  // As there: an image that is absent is absent as a whole.
+  [/^f(nstenv|ldenv|nsave|rstor)/, (d) => {
+      d.o.segment = 0; if (d.wild && typeof d.o.rm !== "number" && typeof d.o.rm.base === "number") d.reg(d.o.rm.base, ABSENT + 0x100n); }],
   // Whether a ModRM byte that cannot be fetched counts is the CPU's own.
   [/^undefined_/, (d) => { d.codeOff = 0x800 + d.r.below(64); }],
   [/^maskedStore/, (d) => d.reg(RDI, d.wild ? d.bad() : d.dataPointer())],
@@ -221,7 +226,7 @@ function fxImage(d: Draft): void {
     for (let i = 0; i < 512; i += 8) d.poke(at + BigInt(i), edgy(r), 8);
     d.poke(at + 24n, someMxcsr(r) | (r.chance(5) ? 1n << 20n : 0n), 4);
     d.poke(at, BigInt(0x7f | (r.below(16) << 8)), 2); // exceptions masked, so that none is pending afterwards
-    d.poke(at + 2n, BigInt(r.u32() & 0x7f7f), 2);
+    d.poke(at + 2n, BigInt(r.u32() & 0x477f), 2); // and the top at 0
     d.poke(at + 4n, BigInt(r.below(256)), 2);
   }
   if (d.wild && typeof o.rm !== "number") o.rm = { ...o.rm, disp: r.pick([1, 8]) };
@@ -237,6 +242,30 @@ function simd(d: Draft): void {
   if (form.row.operands.includes("Ib") && r.chance(60)) o.imm = BigInt(r.below(34));
 }
 
+/** Memory of numbers in every format, 80 bits among them, and registers of every kind. */
+function x87(d: Draft): void {
+  const { r, o, form } = d;
+  const has = (name: string): boolean => form.row.operands.some((x) => x[0] === name);
+  if (has("P")) o.reg = r.below(8);
+  if (has("V")) o.reg = r.below(16);
+  if (typeof o.rm === "number") {
+    if (has("Q") || has("N") || has("S")) o.rm = r.below(8);
+    if (has("W") || has("U")) o.rm = r.below(16);
+    return;
+  }
+  if (d.wild) return;
+  const at = d.address();
+  const [low, high] = extendedNumber(r);
+  if (form.row.operands.some((x) => x === "Mt")) {
+    d.poke(at, low, 8);
+    d.poke(at + 8n, high, 2);
+    if (/fbld/.test(form.row.mnemonic) && r.chance(80)) {
+      for (let i = 0; i < 9; i++) d.poke(at + BigInt(i), BigInt(r.below(10) * 16 + r.below(10)), 1);
+      d.poke(at + 9n, BigInt(r.below(2) * 128), 1);
+    }
+  } else if (r.chance(50)) d.poke(at, fpWord(r), 8);
+}
+
 export function fnv(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
@@ -248,6 +277,7 @@ export function userCase(form: VectorForm, i: number): VectorCase {
   for (let attempt = 0; ; attempt++) {
     const d = new Draft(form, fnv(`${form.key} ${i} ${attempt}`));
     if (isSimd(form)) simd(d);
+    if (isX87(form)) x87(d);
     const does = form.row.form.does;
     SETUPS.find(([re]) => re.test(does))?.[1](d);
     const { o } = d;
@@ -268,5 +298,3 @@ export function userCase(form: VectorForm, i: number): VectorCase {
     };
   }
 }
-
-export { INDEX, POINTERS };

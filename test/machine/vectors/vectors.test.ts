@@ -1,8 +1,10 @@
 // The core against the recorded vectors of every form, one test for each file of them. `node scripts/vectors.mjs record`
 // records what is missing; docs/vectors.md says how and what is not compared.
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
+import { openUser } from "../guest/cpu.ts";
 import { EmulatedGuest } from "../guest/emulated.ts";
 import { FORMS, PER_FORM, needsGuest } from "./forms.ts";
+import { compareLive } from "./live.ts";
 import { formsByFile } from "./record.ts";
 import { replay } from "./replay.ts";
 import { readVectors } from "./store.ts";
@@ -31,6 +33,18 @@ describe("recorded vectors", () => {
       forms.filter((f) => file.blocks.get(f.key)?.lines.some((l) => l.startsWith("sdm:"))),
     );
     expect(derived.filter((f) => !needsGuest(f))).toEqual([]);
+  });
+
+  const user = openUser();
+  afterAll(() => {
+    if (user.ok) user.cpu.close();
+  });
+  const why = user.ok ? "" : ` (skipped: ${user.reason})`;
+  test.skipIf(!user.ok)(`this machine's CPU agrees on fresh cases of every form${why}`, () => {
+    if (!user.ok) return;
+    const live = compareLive(user.cpu, PER_FORM, 3);
+    expect(live.wrong.slice(0, 10).join("\n")).toBe("");
+    expect(live.cases).toBe(live.forms * 3);
   });
 
   test("each file says which CPU its vectors are of", () => {
