@@ -4,6 +4,7 @@ import { NAMES } from "../guest/words.ts";
 import type { VectorForm } from "./forms.ts";
 import type { VectorCase } from "./user-cases.ts";
 
+const LEAST = 2 ** -126 * (1 + 2 ** -11);
 const BOUND = 1.5 * 2 ** -12 + 2 ** -23;
 /** C1 in the word that holds FSW in its second 16 bits. */
 const C1 = 0x200n << 16n;
@@ -19,7 +20,8 @@ function near(a: string, b: string): boolean {
   const y = lanes(b);
   return lanes(a).every((v, i) => {
     const w = y[i] ?? Number.NaN;
-    return Object.is(v, w) || Math.abs(v - w) <= BOUND * Math.abs(w);
+    const tiny = Math.max(Math.abs(v), Math.abs(w)) <= LEAST; // it may become 0, as the manual says
+    return Object.is(v, w) || tiny || Math.abs(v - w) <= BOUND * Math.abs(w);
   });
 }
 

@@ -118,6 +118,13 @@ export class Draft {
     this.#cells.add(at);
   }
 
+  /** Moves a memory operand that lies where the case cannot choose what it holds to where it can. */
+  choosable(): void {
+    if (typeof this.o.rm !== "number" && offsetIn(Number(this.address())) < 0 && !this.wild) {
+      this.alignedOperand([0, 3, 5]);
+    }
+  }
+
   /** An address of code, where an int3 waits. */
   target(): bigint {
     return CODE + BigInt(this.r.below(CODE_SIZE));

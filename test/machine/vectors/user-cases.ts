@@ -65,7 +65,7 @@ const SETUPS: readonly (readonly [RegExp, (d: Draft) => void])[] = [
   [/^(intN|int3)/, (d) => { d.o.imm = d.r.pick([0n, 1n, 3n, 4n, 6n, 8n, 13n, 14n, 0x20n, 0xffn]); }],
   [/^(ldmxcsr)/, (d) => {
     const at = d.wild ? d.address() : d.alignedOperand([0, 4, 8]);
-    d.poke(at, someMxcsr(d.r) | (d.r.chance(8) ? 1n << BigInt(16 + d.r.below(16)) : 0n), 4);
+    d.poke(at, someMxcsr(d.r) | (d.r.chance(8) ? 1n << BigInt(18 + d.r.below(14)) : 0n), 4);
   }],
   [/^fx(save|rstor)/, fxImage],
   // As there: an image that is absent is absent as a whole.
@@ -112,6 +112,7 @@ function farReturn(d: Draft): void {
 }
 
 function farTransfer(d: Draft): void {
+  d.choosable();
   const n = d.o.size / 8;
   d.poke(d.address(), d.wild && d.r.chance(20) ? d.bad() : d.target(), n);
   d.poke(d.address() + BigInt(n), codeSelector(d), 2);
@@ -200,11 +201,13 @@ const SAME_SELECTORS = [...GOOD_SELECTORS, ...BAD_SELECTORS, SEL.userCs32 | 3];
 /** Makes the r/m operand hold a selector. */
 function putSelector(d: Draft, selector: number): void {
   const { o } = d;
+  d.choosable();
   if (typeof o.rm === "number") d.reg(o.rm, (edgy(d.r) & ~0xffffn) | BigInt(selector));
   else d.poke(d.address(), BigInt(selector), 2);
 }
 
 function farPointer(d: Draft): void {
+  d.choosable();
   const stack = d.form.row.mnemonic === "lss";
   const s = d.wild ? d.r.pick(BAD_SELECTORS) : stack ? SEL.userDs | 3 : d.r.pick(GOOD_SELECTORS);
   d.poke(d.address() + BigInt(d.o.size / 8), BigInt(s), 2);
