@@ -210,7 +210,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 	ucontext_t *u = context;
 	static uint32_t ticked = ~0u;
 	(void)info;
-	if (signal == SIGALRM && now && ticked != left) {
+	if (signal == SIGALRM && (!now || ticked != left)) {
 		ticked = left; /* the second tick in one case ends it */
 		return;
 	}
