@@ -27,19 +27,29 @@ export async function mechanismsNamed(text = "kpatch,simple") {
   });
 }
 
-/** A scenario at its ready mark, with the doors of exploration and report. */
-export async function load(name) {
+function files(path) {
+  const full = join(top, "kernels", path);
+  return existsSync(full) ? readFileSync(full, "utf8") : undefined;
+}
+
+/** The text of a file of kernels/. */
+export function kernelText(path) {
+  return files(path) ?? "";
+}
+
+/** A scenario at its ready mark, changed before it is built, with the doors of exploration and report. */
+export async function load(name, { vcpus, change = (s) => s } = {}) {
   const [asm, scenario, kernel, explore, report] = await Promise.all(
     ["asm", "scenario", "kernel", "explore", "report"].map(door),
   );
-  const files = (path) => {
-    const full = join(top, "kernels", path);
-    return existsSync(full) ? readFileSync(full, "utf8") : undefined;
-  };
-  const built = scenario.buildScenario(scenario.loadScenario(name, files), {
+  const built = scenario.buildScenario(change(scenario.loadScenario(name, files)), {
     assembler: await asm.makeAssembler(),
     generated: { "asm-offsets.inc": kernel.asmOffsetsInc() },
   });
   const core = new WebAssembly.Module(readFileSync(join(top, "dist/core.wasm")));
-  return { explore, report, prepared: explore.prepare(built, core) };
+  return {
+    explore,
+    report,
+    prepared: explore.prepare(built, core, vcpus === undefined ? {} : { nrVcpus: vcpus }),
+  };
 }

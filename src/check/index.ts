@@ -2,6 +2,7 @@
 export { addressName, hex, oldAt } from "./address.ts";
 export { windowContents, windowState, type WindowState } from "./half-written.ts";
 export { judge } from "./judge.ts";
+export { leftovers, takeInventory, type Inventory } from "./leftovers.ts";
 export {
   observe,
   readResults,

@@ -111,6 +111,14 @@ export function* freeFtraceOps(va: bigint): Program<void> {
   yield* call("kfree", va);
 }
 
+/** Empties the filter of an ops that is not registered. kernel: ftrace_free_filter(). */
+export function* ftraceFreeFilter(va: bigint): Program<void> {
+  const { hashVa } = yield* lookAtOps(va);
+  if (hashVa === 0n) return;
+  yield* setOps(va, "hash", 0n);
+  yield* call("kfree", hashVa);
+}
+
 /**
  * Puts a function into an ops' filter, or takes it out.
  *

@@ -2,6 +2,7 @@
 export {
   freeFtraceOps,
   ftraceEnableSysctl,
+  ftraceFreeFilter,
   ftraceSetFilterIp,
   ftraceSetFilterIps,
   makeFtraceOps,

@@ -37,7 +37,7 @@ import {
 import type { Image } from "../link/index.ts";
 import { isFlagged, lookAtCrowd, openCheckpoint, type Crowd } from "./checkpoint.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
-import { loadModule } from "./module.ts";
+import { loadModule, unloadModule } from "./module.ts";
 import { patchName } from "./plan.ts";
 
 /** Virtual seconds between two looks at who is left. */
@@ -244,6 +244,7 @@ function* disable(request: Request): Program<Outcome> {
     yield* freeFtraceOps(yield* opsOf(fun));
     yield* call("kfree", fun);
   }
+  yield* unloadModule(image, plan);
   yield* log("kgr succeeded");
   return outcome("applied", "everybody passed the boundary", [], switched);
 }

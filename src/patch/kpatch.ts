@@ -3,6 +3,7 @@
 // hooks are taken back and the user's tool tries again. kernel: kpatch's kmod/core/core.c, kpatch_apply_patch().
 // DIFFERS: the hash of patched functions is a short array.
 import {
+  ftraceFreeFilter,
   ftraceSetFilterIps,
   registerFtraceFunction,
   unregisterFtraceFunction,
@@ -41,7 +42,7 @@ import {
   type Switched,
 } from "./mechanism.ts";
 import { walkCost } from "./cost.ts";
-import { loadModule } from "./module.ts";
+import { loadModule, unloadModule } from "./module.ts";
 
 /** How often the user's tool tries, and the virtual seconds between two tries. */
 export const KPATCH_ATTEMPTS = 5;
@@ -237,6 +238,8 @@ function* disable(request: Request): Program<Outcome> {
   const checked = yield* attempts(request, { active, publish: () => removeFuncs(request) }, {});
   if (typeof checked === "number" || checked.blockers.length > 0) return busy(checked);
   yield* unhook(request);
+  yield* ftraceFreeFilter(symbolVa(request.image, "kpatch_ftrace_ops"));
+  yield* unloadModule(request.image, request.plan);
   yield* log("kpatch: unloaded patch module");
   return outcome("applied", "no new function was on any stack", [], checked.tasks);
 }

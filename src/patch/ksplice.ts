@@ -30,7 +30,7 @@ import {
   type Request,
   type Switched,
 } from "./mechanism.ts";
-import { loadModule } from "./module.ts";
+import { loadModule, unloadModule } from "./module.ts";
 import { patchName, type PatchedFunction } from "./plan.ts";
 
 /** How often it tries, and the virtual seconds between two tries. */
@@ -192,7 +192,7 @@ function* enable(request: Request): Program<Outcome> {
 }
 
 function* disable(request: Request): Program<Outcome> {
-  const { plan } = request;
+  const { image, plan } = request;
   for (const f of plan.functions) {
     const jump = branchTo("jmp", f.jumpVa, f.newVa);
     const isIntact = yield* look("word", (g) => ({
@@ -203,7 +203,7 @@ function* disable(request: Request): Program<Outcome> {
     yield* log(`ksplice: Trampoline at ${f.jumpVa.toString(16)} has been overwritten.`);
     return outcome("refused", `${f.name}: the trampoline has been overwritten`);
   }
-  return yield* attempts(
+  const done = yield* attempts(
     request,
     plan.functions.map((f) => recordOf(f.name, f.newVa, f.newSize)),
     "reversed",
@@ -211,6 +211,8 @@ function* disable(request: Request): Program<Outcome> {
       for (const f of plan.functions) yield* write(f.jumpVa, f.oldBytes);
     },
   );
+  if (done.result === "applied") yield* unloadModule(image, plan);
+  return done;
 }
 
 export const ksplice: Mechanism = {

@@ -15,7 +15,7 @@ import {
   type Crowd,
 } from "./checkpoint.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
-import { loadModule } from "./module.ts";
+import { loadModule, unloadModule } from "./module.ts";
 import { quiescentSet } from "./quiescent-set.ts";
 
 /** Virtual seconds from the request until everybody is let go with nothing done. */
@@ -44,7 +44,9 @@ function* enable(request: Request): Program<Outcome> {
 
 function* disable(request: Request): Program<Outcome> {
   const writes = request.plan.functions.map((f) => ({ va: f.jumpVa, bytes: f.oldBytes }));
-  return yield* atQuiescence(request, writes, "restored");
+  const done = yield* atQuiescence(request, writes, "restored");
+  if (done.result === "applied") yield* unloadModule(request.image, request.plan);
+  return done;
 }
 
 /** Gathers everybody, writes all or nothing, and lets everybody go. `done`: what was done, in a word. */

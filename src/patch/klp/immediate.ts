@@ -5,7 +5,7 @@ import { outcome, type Mechanism, type Outcome, type Request } from "../mechanis
 import { loadModule } from "../module.ts";
 import { patchName } from "../plan.ts";
 import { initPatch, initPatchEarly } from "./core.ts";
-import { makePatch, systemOf } from "./klp.ts";
+import { freeMade, makePatch, systemOf } from "./klp.ts";
 import { patchObject, unpatchObjects } from "./objects.ts";
 import { freePatch } from "./replace.ts";
 import { readPatch, readPatches, see } from "./view.ts";
@@ -31,6 +31,7 @@ function* enable(request: Request): Program<Outcome> {
   return outcome("applied", "every function was redirected");
 }
 
+/** The module stays: somebody may still be in a new function, and nobody looks. */
 function* disable(request: Request): Program<Outcome> {
   const k = systemOf(request);
   const name = patchName(request.plan.module.name);
@@ -41,6 +42,7 @@ function* disable(request: Request): Program<Outcome> {
       if (patch === undefined) return false;
       yield* unpatchObjects(k, patch);
       yield* freePatch(k, patch);
+      yield* freeMade(patch.va);
       return true;
     })(),
   );

@@ -7,6 +7,7 @@ import {
   KLP_OBJECT,
   KLP_PATCH,
   progress,
+  readField,
   readTasks,
   sleep,
   write,
@@ -14,7 +15,7 @@ import {
   type GuestView,
   type Program,
 } from "../../kernel/index.ts";
-import { loadModule } from "../module.ts";
+import { loadModule, unloadModule } from "../module.ts";
 import { patchName } from "../plan.ts";
 import {
   outcome,
@@ -28,7 +29,7 @@ import { enabledStore, klpEnablePatch, transitionWork, type Begun } from "./core
 import { checkTask } from "./stack-check.ts";
 import type { KlpSystem } from "./system.ts";
 import type { Remaining, Tried } from "./transition.ts";
-import { readTransition } from "./view.ts";
+import { readPatches, readTransition, see } from "./view.ts";
 
 export function systemOf({ image, plan, hz, unwinder }: Request): KlpSystem {
   return {
@@ -61,6 +62,22 @@ export function* makePatch({ plan }: Request): Program<bigint> {
   yield* writeField(KLP_PATCH, patch, "name", yield* copyString(patchName(plan.module.name)));
   yield* writeField(KLP_PATCH, patch, "objs", objs);
   return patch;
+}
+
+/** Gives back what makePatch made, when nobody knows it any more: in a kernel it is data of the patch's module. */
+export function* freeMade(va: bigint): Program<void> {
+  const made = yield* see((g) => {
+    const objs = readField(g.read, KLP_PATCH, va, "objs");
+    const first = readField(g.read, KLP_OBJECT, objs, "funcs");
+    const strings = [readField(g.read, KLP_PATCH, va, "name")];
+    for (let f = first; ; f += BigInt(KLP_FUNC.size)) {
+      const name = readField(g.read, KLP_FUNC, f, "old_name");
+      if (name === 0n) break;
+      strings.push(name);
+    }
+    return [...strings, first, objs, va];
+  });
+  for (const object of made) yield* call("kfree", object);
 }
 
 const REASON = {
@@ -112,11 +129,16 @@ function* enable(request: Request): Program<Outcome> {
 
 function* disable(request: Request): Program<Outcome> {
   const k = systemOf(request);
-  const begun = yield* enabledStore(k, patchName(request.plan.module.name), false);
+  const name = patchName(request.plan.module.name);
+  const made = yield* see((g) => readPatches(g.read, k.image).find((p) => p.name === name)?.va);
+  const begun = yield* enabledStore(k, name, false);
   if (begun.error !== 0) {
     return outcome("failed", `the patch could not be disabled (${begun.error})`);
   }
-  return yield* complete(k, begun, "every task was switched back");
+  const done = yield* complete(k, begun, "every task was switched back");
+  if (made !== undefined) yield* freeMade(made);
+  yield* unloadModule(request.image, request.plan);
+  return done;
 }
 
 /** klp_check_and_switch_task() of a task that looks at itself, in cond_resched. */

@@ -1,0 +1,87 @@
+// Before, patched, unpatched, and once more, under load, by every mechanism on 1, 2, 4 and 8 vCPUs. The campaign
+// `protocol` does 20 rounds of each.
+import { describe, expect, it } from "vitest";
+import { runProtocol, type Prepared, type ProtocolRun } from "../../src/explore/index.ts";
+import { MECHANISMS, type Mechanism } from "../../src/patch/index.ts";
+import { kernelFile } from "../scenario/files.ts";
+import { prepared } from "../explore/prepared.ts";
+
+const ROUNDS = 2;
+const SEEN_SIZE = 32n;
+const TASKS = 8;
+
+const ready = new Map<string, Promise<Prepared>>();
+
+/** The smaller patch is the one that is safe for naive: nobody can be in it while patchd writes. */
+function steady(m: Mechanism, vcpus: number): Promise<Prepared> {
+  const key = `${m.name === "naive"} ${vcpus}`;
+  const made = ready.get(key) ?? boot(m, vcpus);
+  ready.set(key, made);
+  return made;
+}
+
+function boot(m: Mechanism, vcpus: number): Promise<Prepared> {
+  const text = kernelFile("steady/local.S");
+  if (text === undefined) throw new Error("kernels/steady/local.S is gone");
+  const change = m.name === "naive" ? { patch: { name: "steady/local.S", text } } : {};
+  return prepared("steady", change, vcpus);
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((a, b) => a + b, 0);
+}
+
+/** What the tasks of the load counted: changes of the version that they were given, and mixtures. */
+function seen({ session, built }: Prepared): { changes: bigint[]; mixtures: bigint } {
+  const at = built.image.symbols.find((s) => s.name === "seen")?.va ?? 0n;
+  const word = (i: number, k: bigint): bigint =>
+    session.machine.read64(at + BigInt(i) * SEEN_SIZE + k);
+  const tasks = Array.from({ length: TASKS }, (_, i) => i);
+  return {
+    changes: tasks.map((i) => word(i, 8n)),
+    mixtures: tasks.reduce((n, i) => n + word(i, 16n), 0n),
+  };
+}
+
+const all = Object.values(MECHANISMS).map((m) => [m.name, m] as const);
+
+describe.each(all)("%s", (_, m) => {
+  it.each([1, 2, 4, 8])(
+    "puts a patch in and takes it out again, twice, under load on %i vCPUs",
+    async (vcpus) => {
+      const p = await steady(m, vcpus);
+      const run: ProtocolRun = runProtocol(p, m, { seed: vcpus, rounds: ROUNDS });
+      expect(run.bugs).toEqual([]);
+      expect(run.rounds).toHaveLength(ROUNDS);
+      for (const r of run.rounds) {
+        expect(r.enable.at(-1)?.result).toBe("applied");
+        expect(r.disable.at(-1)?.result).toBe("applied");
+        expect(r.verdicts.flatMap((v) => v.violations)).toEqual([]);
+        for (const [phase, there, gone] of [
+          [r.before, "old", "new"],
+          [r.patched, "new", "old"],
+          [r.after, "old", "new"],
+        ] as const) {
+          expect(Math.min(...phase[there])).toBeGreaterThanOrEqual(3);
+          // Without a check an activation that has begun in the other variant ends in it, and calls from there.
+          if (m.leaves !== "function") expect(sum(phase[gone])).toBe(0);
+        }
+        expect(r.changed).toBe(0);
+        // Somebody may still be in the new function: the module of a control stays.
+        const stays = m.leaves === "nothing" || m.leaves === "function";
+        expect(r.left.filter((l) => !stays || !l.startsWith("module_"))).toEqual([]);
+      }
+      expect(run).toMatchObject({ wasLoaded: true, isDone: true, results: p.baseline.results });
+      const { changes, mixtures } = seen(p);
+      // A worker is served in every phase: it has seen each change once. The sleeper and the mixtures of the controls
+      // depend on where they were.
+      if (m.name !== "naive") {
+        for (const n of changes.slice(0, TASKS - 1)) {
+          if (m.leaves === "function") expect(n).toBeGreaterThanOrEqual(BigInt(2 * ROUNDS));
+          else expect(n).toBe(BigInt(2 * ROUNDS));
+        }
+      }
+      if (m.leaves !== "function") expect(mixtures).toBe(0n);
+    },
+  );
+});
