@@ -15,8 +15,15 @@ import { mechanism, prepared } from "../explore/prepared.ts";
 import * as mutants from "./mutants.ts";
 
 let p: Prepared;
+/** The paced task is still asleep in the old function when tasks are switched. */
+let slow: Prepared;
 beforeAll(async () => {
   p = await prepared("default");
+  const sources = p.built.scenario.sources.map((s) => ({
+    ...s,
+    text: s.text.replace("PACE, 5 * HZ / 2", "PACE, 20 * HZ"),
+  }));
+  slow = await prepared("default", { sources });
 });
 
 function run(m: Mechanism, seed = 1, at = 0): Run {
@@ -65,14 +72,59 @@ describe("the promises", () => {
     expect(checksUnder(mutants.KPATCH_THAT_COUNTS_FIRST, 3)).toContain("promise");
   });
 
-  it.each([198, 221, 325])(
-    "count a task as undecided that is at the entry of a function when kgraft's universes part: seed %i",
-    (seed) => {
-      const { trace, verdict } = run(mechanism("kgraft"), seed);
-      expect(verdict.violations).toEqual([]);
-      expect(trace.switches.filter((s) => s.decided === true)).toHaveLength(1);
-    },
-  );
+  it("are broken by klp when its worker does not look", () => {
+    const { verdict } = runOne(slow, mutants.KLP_THAT_DOES_NOT_LOOK, { seed: 1, at: 0 });
+    const messages = verdict.violations.map((v) => v.message);
+    expect(messages).toContain("paced is in the old xfer_submit when it is switched (stack check)");
+  });
+
+  it("are kept by klp and kgraft with the same sleeper", () => {
+    for (const name of ["klp", "kgraft"]) {
+      expect(checksOf(runOne(slow, mechanism(name), { seed: 1, at: 0 }))).toEqual([]);
+    }
+  });
+
+  it("are broken by klp when it hooks the functions before they are in transition", () => {
+    const found = new Set<string>();
+    for (const seed of [1, 2, 3]) {
+      for (const v of run(mutants.KLP_THAT_HOOKS_FIRST, seed).verdict.violations)
+        found.add(v.message);
+    }
+    expect([...found].join("\n")).toMatch(/enters the new xfer_\w+ before it was switched/);
+  });
+
+  it("are broken by kgraft when it is never immutable", () => {
+    const found = checksUnder(mutants.KGRAFT_THAT_IS_NEVER_IMMUTABLE, 3);
+    expect(found).toContain("promise");
+  });
+
+  it("are broken by kgraft when it marks nobody", () => {
+    const { verdict } = runOne(slow, mutants.KGRAFT_THAT_MARKS_NOBODY, { seed: 1, at: 0 });
+    const messages = verdict.violations.map((v) => v.message);
+    expect(messages).toContain(
+      "paced is in the old xfer_submit when it is switched (not in progress)",
+    );
+  });
+
+  it("count a task as undecided that is at the entry of a function when kgraft's universes part", () => {
+    const { trace } = run(mechanism("kgraft"));
+    const task = trace.tasks.find((t) => t.kind === "user");
+    if (task === undefined) throw new Error("no user task");
+    const ip = trace.plan.functions[0]?.oldVa ?? 0n;
+    const entry = (kind: Entry["kind"], insn: number): Entry => {
+      return { kind, insn, vcpu: 0, time: insn, ip, index: 0, task };
+    };
+    const found = (decided: boolean, kind: "old" | "new"): readonly string[] => {
+      const how = "not in progress";
+      const switches = [{ insn: 100, task, to: "new", how, frames: [], decided } as const];
+      const entries = [entry("site", 90), entry(kind, 110)];
+      return judge({ ...trace, switches, entries }).violations.map((v) => v.message);
+    };
+    expect(found(true, "new")).toEqual([]);
+    expect(found(true, "old")).toEqual([expect.stringMatching(/after its switch/)]);
+    expect(found(false, "new")).toEqual([expect.stringMatching(/before it was switched/)]);
+    expect(found(false, "old")).toEqual([]);
+  });
 
   it("are kept by kpatch and simple, and naive has none", () => {
     for (const name of ["kpatch", "simple"]) expect(checksOf(run(mechanism(name)))).toEqual([]);

@@ -95,6 +95,56 @@ export const NAIVE_THAT_NAPS = from("naive", function* ({ plan }) {
   return outcome("applied", "the rest came later");
 });
 
+/** klp whose worker finds nothing in the way of any task, running or not. */
+export const KLP_THAT_DOES_NOT_LOOK = from("klp", (r, own) =>
+  lied(own.enable(r), (under, value) =>
+    under === "rq_lock" && typeof value === "object" ? { ...value, obstacle: undefined } : value,
+  ),
+);
+
+/** klp that sets func->transition when the functions are hooked already: until then the handler takes every task for patched. */
+export const KLP_THAT_HOOKS_FIRST = from("klp", function* (r, own) {
+  const program = own.enable(r);
+  const held: Step[] = [];
+  let isInit = false;
+  let next = program.next();
+  while (!next.done) {
+    const step = next.value;
+    if (step.op === "log" && step.text.includes("initializing")) isInit = true;
+    if (step.op === "log" && step.text.includes("starting")) for (const late of held) yield late;
+    const isFlag = isInit && step.op === "write" && step.bytes.length === 1 && step.bytes[0] === 1;
+    if (isFlag && held.length < r.plan.functions.length) {
+      held.push(step);
+      next = program.next();
+    } else next = program.next(yield step);
+  }
+  return next.value;
+});
+
+/** kgraft that is never immutable: whoever is not marked yet is in the new universe, and then marked. */
+export const KGRAFT_THAT_IS_NEVER_IMMUTABLE = from("kgraft", function* (r, own) {
+  const program = own.enable(r);
+  const immutable = symbolVa(r.image, "kgr_immutable");
+  let next = program.next();
+  while (!next.done) {
+    const step = next.value;
+    const isSet = step.op === "write" && step.va === immutable;
+    next = program.next(yield isSet ? { ...step, bytes: new Uint8Array(4) } : step);
+  }
+  return next.value;
+});
+
+/** kgraft that marks nobody: whoever does not come by while it is immutable is taken for new, wherever he is. */
+export const KGRAFT_THAT_MARKS_NOBODY = from("kgraft", function* (r, own) {
+  const program = own.enable(r);
+  let next = program.next();
+  while (!next.done) {
+    const step = next.value;
+    next = program.next(step.op === "rmw" && step.set !== 0n ? 0n : yield step);
+  }
+  return next.value;
+});
+
 /** Does nothing and says so. */
 export const NOTHING = from("naive", function* () {
   yield* sleep(1);

@@ -73,12 +73,12 @@ describe.each(all)("%s", (_, m) => {
       }
       expect(run).toMatchObject({ wasLoaded: true, isDone: true, results: p.baseline.results });
       const { changes, mixtures } = seen(p);
-      // A worker is served in every phase: it has seen each change once. The sleeper and the mixtures of the controls
-      // depend on where they were.
-      if (m.name !== "naive") {
-        for (const n of changes.slice(0, TASKS - 1)) {
-          if (m.leaves === "function") expect(n).toBeGreaterThanOrEqual(BigInt(2 * ROUNDS));
-          else expect(n).toBe(BigInt(2 * ROUNDS));
+      // Old, new and old again, at most once in each round: nobody goes back and forth. Who rests may miss a phase.
+      if (m.name !== "naive" && m.leaves !== "function") {
+        expect(changes.some((n) => n > 0n)).toBe(true);
+        for (const n of changes) {
+          expect(n % 2n).toBe(0n);
+          expect(n).toBeLessThanOrEqual(BigInt(2 * ROUNDS));
         }
       }
       if (m.leaves !== "function") expect(mixtures).toBe(0n);
