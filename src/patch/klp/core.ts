@@ -49,6 +49,7 @@ import {
 } from "./view.ts";
 
 const { EBUSY, EINVAL } = CONSTANTS;
+const EEXIST = 17;
 
 function locked<T>(k: KlpSystem, body: Program<T>): Program<T> {
   return withMutex(symbolVa(k.image, "klp_mutex"), body);
@@ -132,6 +133,14 @@ function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
 /** klp_init_patch(). */
 export function* initPatch(k: KlpSystem, va: bigint): Program<number> {
   let patch = yield* see((g) => readPatch(g.read, va));
+  if (yield* see((g) => readPatches(g.read, k.image).some((p) => p.name === patch.name))) {
+    // kobject_add(), where sysfs has the folder already
+    yield* log(`sysfs: cannot create duplicate filename '/kernel/livepatch/${patch.name}'`);
+    yield* log(
+      `kobject: kobject_add_internal failed for ${patch.name} with -EEXIST, don't try to register things with the same name in the same directory.`,
+    );
+    return -EEXIST;
+  }
   if (patch.replace) {
     const error = yield* addNops(k, patch);
     if (error !== 0) return error;
