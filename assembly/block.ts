@@ -19,7 +19,7 @@ import {
   B_RECORDS,
   CODE_EPOCH,
   CODE_LINES,
-  MAX_TRACKED,
+  NR_TRACKED,
   NR_VCPUS,
   PAGE_BLOCKS,
   PAGE_CODE,
@@ -49,9 +49,11 @@ export function findBlock(key: u64): usize {
 /** Forgets all decoded code. Only between blocks. */
 export function flushCode(): void {
   memory.fill(BLOCK_HASH, 0, BLOCK_HASH_ENTRIES << 2);
-  memory.fill(PAGE_BLOCKS, 0, MAX_TRACKED << 2);
-  memory.fill(PAGE_CODE, 0, MAX_TRACKED);
-  memory.fill(CODE_LINES, 0, MAX_TRACKED << 3);
+  // What lies behind the pages that there are is never touched, so that a small machine takes little memory.
+  const n = load<u32>(NR_TRACKED);
+  memory.fill(PAGE_BLOCKS, 0, n << 2);
+  memory.fill(PAGE_CODE, 0, n);
+  memory.fill(CODE_LINES, 0, n << 3);
   store<u32>(ARENA_NEXT, ARENA);
   store<u32>(CODE_EPOCH, load<u32>(CODE_EPOCH) + 1);
   for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) flushTlb(v);

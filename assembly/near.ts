@@ -188,6 +188,19 @@ export function nearAlu<F extends Add, D extends NearA, S extends NearA, T>(
   return up + UOP_SIZE;
 }
 
+/** SBB behind a comparison or subtraction. */
+export function nearSbb<D extends NearA, S extends NearA, T>(up: usize, r: usize, w: usize): usize {
+  if (load<i32>(CC_OP) != Cc.Sub) return miss(up);
+  const c = i64(load<u64>(CC_A) < load<u64>(CC_B));
+  const d = the<D>().at(up, 0, w);
+  const a = the<D>().get<T>(up, d);
+  const b = the<S>().get<T>(up, the<S>().at(up, 0, r));
+  const v = <i64>(<T>(a - b - c));
+  lazy(c ? Cc.Sbb : Cc.Sub, v, a, b);
+  the<D>().put<T>(d, v);
+  return up + UOP_SIZE;
+}
+
 // Quiet operations leave the flags alone: for when the next instructions that could be seen or stopped at overwrite them.
 @unmanaged
 export class QuietAdd {

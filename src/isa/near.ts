@@ -53,24 +53,30 @@ export interface PackedNear {
 const STEPS: readonly RegExp[] = [
   /^mov<RegA, (RegB|Constant|MemX?), i(32|64)>/,
   /^mov<(Mem, (RegB|Constant)|MemX, RegB), i(8|16|32|64)>/,
+  /^mov<MemX, Constant, i(8|32)>/,
   /^movzx<RegA, (RegB|MemX?), i32, i(8|16)>/,
   /^movsx<RegA, (RegB|MemX?), (i64, i32|i32, i8)>/,
+  /^movsx<RegA, RegB, i64, i8>/,
   /^lea<.*, i(32|64)>/,
   /^extendAcc<i64>/,
   /^alu<(Add|Sub|And|Or|Xor), RegA, (RegB|Constant), i(32|64)>/,
   /^alu<(Add|Sub|And|Or|Xor), RegA, Mem, i(32|64)>/,
   /^alu<(Add|Xor), RegA, MemX, i(32|64)>/,
   /^alu<(Add|Sub|Or), Mem, (RegB|Constant), i(32|64)>/,
+  /^alu<Xor, Mem, RegB, i64>/,
+  /^alu<Sbb, RegA, RegB, i64>/,
   /^alu<(Cmp|Test), RegA, (RegB|Constant), i(32|64)>/,
   /^unary<(Neg|Not), RegA, i(32|64)>/,
   /^shift<(Shl|Shr|Sar), RegA, Constant, i(32|64)>/,
+  /^shift<Shr, RegA, Constant, i8>/,
   /^imul<RegA, RegB, i(32|64)>/,
-  /^imulBy<RegA, RegB, i(32|64)>/,
+  /^imulBy<RegA, RegB, Constant, i(32|64)>/,
   /^nop\b/,
 ];
 
 /** What the near statements of memory forms are called. */
 const STATEMENTS: readonly (readonly [RegExp, string])[] = [
+  [/^alu<Sbb, (.*)>/, "nearSbb<$1>"],
   [/^alu<(.*)>/, "nearAlu<$1>"],
   [/^mov<(.*)>/, "nearMov<$1>"],
   [/^movzx<RegA, (\w+), (\w+), i(\d+)>/, "nearMovx<$1, $2, u$3>"],
@@ -132,7 +138,7 @@ function nearOf(call: string): Choice | undefined {
     return { call: `nearCmov<Cond${tested}, u${width}>(up, r, w)`, opposite };
   }
   if (!STEPS.some((r) => r.test(call))) return undefined;
-  return { call: call.includes("Mem") ? near(call) : call };
+  return { call: /Mem|^alu<Sbb/.test(call) ? near(call) : call };
 }
 
 const CLASSES: Readonly<Record<string, string>> = {
@@ -165,7 +171,7 @@ const COMPARISONS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^alu<Cmp, (RegA, Mem|Mem, RegB), i(32|64)>/, ["E", "B", "Be", "L", "Le"]],
   [/^alu<Cmp, Mem, Constant, i(32|64)>/, ["E", "Be", "Le"]],
   [/^alu<Cmp, (RegA, MemX|MemX, RegB), i64>/, ["L", "Le"]],
-  [/^alu<Cmp, MemX?, Constant, i8>/, ["E"]],
+  [/^alu<Cmp, (MemX?, Constant|MemX, RegB), i8>/, ["E"]],
   [/^alu<Test, RegA, RegB, i(32|64)>/, ["E", "S", "Le"]],
   [/^alu<Test, RegA, RegB, i8>/, ["E", "S"]],
   [/^alu<Test, RegA, Constant, i(8|32)>/, ["E"]],
@@ -213,16 +219,40 @@ const SHIFTS = /^shift<(Shl|Shr|Sar), RegA, Constant,/;
 
 const ADD = "alu<Add, RegA, Constant, i64>";
 const LOAD = "nearMov<NearA, Near, i64>";
+const STORE = "nearMov<Near, NearB, i64>";
 const MOVE = "mov<RegA, RegB, i64>";
+const MOVE32 = "mov<RegA, RegB, i32>";
+const LEA = "nearLea<Near, i64>";
+const LEAX = "nearLea<NearX, i64>";
 const BUMP = "alu<QuietAdd, RegA, Constant, i64>";
 const BYTE = "nearMovx<Near, i32, u8>";
 
+/** Jumps by a comparison of a register with another or a constant. */
+const jumps = (conditions: readonly string[], b: string, width: string): readonly string[] =>
+  conditions.map((c) => `compareJump<CmpThen, Cond${c}, NearA, ${b}, ${width}>`);
+
 /** Near forms that are done with the one behind them: how the first and the second begin. */
 const CHAINED: readonly (readonly [string, readonly string[]])[] = [
-  ["nearPush<NearA>", ["nearPush<NearA>", "mov<RegA, RegB, i32>", MOVE]],
-  ["nearPop", ["nearPop", "nearRet"]],
-  [MOVE, [MOVE, LOAD, "nearCall(", ADD, BUMP]],
-  [LOAD, [LOAD, MOVE, "compareJump<TestThen, CondE, NearA, NearB, i64>"]],
+  ["nearPush<NearA>", ["nearPush<NearA>", MOVE32, MOVE, "alu<Xor, RegA, RegB, i32>"]],
+  ["nearPop", ["nearPop", "nearRet", LEAX]],
+  [
+    MOVE,
+    [
+      ...[MOVE, LOAD, "nearCall(", ADD, BUMP, LEA, LEAX],
+      "alu<QuietAnd, RegA, Constant, i32>",
+      "alu<QuietSub, RegA, RegB, i64>",
+      "quietShift<QuietShr, i64>",
+      "quietShift<QuietShl, i64>",
+    ],
+  ],
+  [
+    LOAD,
+    [
+      ...[LOAD, MOVE, ADD],
+      "compareJump<TestThen, CondE, NearA, NearB, i64>",
+      ...jumps(["B", "Le"], "NearB", "i64"),
+    ],
+  ],
   [
     "nearMov<NearA, Near, i32>",
     [
@@ -230,17 +260,15 @@ const CHAINED: readonly (readonly [string, readonly string[]])[] = [
       "compareJump<CmpThen, CondE, NearA, NearConstant, i32>",
     ],
   ],
-  ["nearMov<Near, NearB, i64>", ["nearMov<Near, NearB, i64>"]],
-  ["nearLea<Near, i64>", [MOVE, "nearLea<Near, i64>"]],
+  [STORE, [STORE, ...jumps(["B"], "NearB", "i64")]],
+  [LEA, [MOVE, LEA, "alu<Sub, RegA, Constant, i64>"]],
+  [LEAX, [LEAX, LOAD, ...jumps(["E"], "NearB", "i64")]],
   [
     BUMP,
     [
-      ADD,
-      MOVE,
-      ...["E", "B", "Be", "L", "Le"].flatMap((c) => [
-        `compareJump<CmpThen, Cond${c}, NearA, NearB, i64>`,
-        `compareJump<CmpThen, Cond${c}, NearA, NearConstant, i64>`,
-      ]),
+      ...[ADD, BUMP, MOVE],
+      ...jumps(["E", "B", "Be", "L", "Le"], "NearB", "i64"),
+      ...jumps(["E", "B", "Be", "L", "Le"], "NearConstant", "i64"),
     ],
   ],
   [
@@ -255,22 +283,32 @@ const CHAINED: readonly (readonly [string, readonly string[]])[] = [
       "nearJccResult<CondE>",
     ],
   ],
+  [
+    "alu<QuietAdd, RegA, RegB, i64>",
+    ["alu<QuietAdd, RegA, RegB, i64>", ...jumps(["Be"], "NearConstant", "i64")],
+  ],
+  [
+    "alu<QuietSub, RegA, Constant, i64>",
+    ["alu<QuietSub, RegA, Constant, i64>", ...jumps(["B"], "NearB", "i64")],
+  ],
+  ["alu<QuietAdd, RegA, Constant, i32>", [ADD]],
+  ["alu<Cmp, RegA, RegB, i64>", ["nearCmov<CondB, u64>"]],
   ["alu<QuietXor, RegA, RegB, i32>", ["shift<Shr, RegA, Constant, i32>", MOVE]],
-  ["mov<RegA, RegB, i32>", ["nearPush<NearA>", "nearPop", MOVE]],
+  [MOVE32, ["nearPush<NearA>", "nearPop", MOVE, "alu<Add, RegA, RegB, i32>"]],
   ["alu<Sub, RegA, Constant, i32>", ["nearJccResult<CondE>"]],
   ["alu<Sub, RegA, Constant, i64>", ["nearJccResult<CondE>"]],
-  ["alu<And, RegA, Constant, i32>", ["nearJccResult<CondE>"]],
+  ["alu<And, RegA, Constant, i32>", ["nearJccResult<CondE>", "nearPop"]],
   [
     BYTE,
     [
-      BUMP,
-      ADD,
+      ...[BUMP, ADD],
       "compareJump<TestThen, CondE, NearA, NearB, i8>",
       "compareJump<TestThen, CondE, NearA, NearB, i32>",
       "compareJump<CmpThen, CondE, NearA, NearConstant, i8>",
     ],
   ],
   ["nearMovx<NearX, i32, u8>", ["nearMov<Near, NearB, i8>"]],
+  ["nearMov<NearX, NearConstant, i8>", [...jumps(["B"], "NearB", "i32")]],
   [
     "movzx<RegA, RegB, i32, i8>",
     [
