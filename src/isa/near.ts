@@ -238,7 +238,13 @@ const CHAINED: readonly (readonly [string, readonly string[]])[] = [
   [
     MOVE,
     [
-      ...[MOVE, LOAD, "nearCall(", ADD, BUMP, LEA, LEAX],
+      MOVE,
+      LOAD,
+      "nearCall(",
+      ADD,
+      BUMP,
+      LEA,
+      LEAX,
       "alu<QuietAnd, RegA, Constant, i32>",
       "alu<QuietSub, RegA, RegB, i64>",
       "quietShift<QuietShr, i64>",
@@ -248,7 +254,9 @@ const CHAINED: readonly (readonly [string, readonly string[]])[] = [
   [
     LOAD,
     [
-      ...[LOAD, MOVE, ADD],
+      LOAD,
+      MOVE,
+      ADD,
       "compareJump<TestThen, CondE, NearA, NearB, i64>",
       ...jumps(["B", "Le"], "NearB", "i64"),
     ],
@@ -266,7 +274,9 @@ const CHAINED: readonly (readonly [string, readonly string[]])[] = [
   [
     BUMP,
     [
-      ...[ADD, BUMP, MOVE],
+      ADD,
+      BUMP,
+      MOVE,
       ...jumps(["E", "B", "Be", "L", "Le"], "NearB", "i64"),
       ...jumps(["E", "B", "Be", "L", "Le"], "NearConstant", "i64"),
     ],
@@ -301,7 +311,8 @@ const CHAINED: readonly (readonly [string, readonly string[]])[] = [
   [
     BYTE,
     [
-      ...[BUMP, ADD],
+      BUMP,
+      ADD,
       "compareJump<TestThen, CondE, NearA, NearB, i8>",
       "compareJump<TestThen, CondE, NearA, NearB, i32>",
       "compareJump<CmpThen, CondE, NearA, NearConstant, i8>",
