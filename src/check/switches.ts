@@ -37,7 +37,6 @@ export function watchSwitches(session: Session): void {
 
 /** What a task that switches itself is doing, by the functions on its stack. */
 const DOING: readonly (readonly [name: string, how: string])[] = [
-  ["klp_force_transition", "forced"],
   ["__cond_resched", "cond_resched"],
   ["do_idle", "idle"],
   ["exit_to_user_mode_loop", "exit to user"],
