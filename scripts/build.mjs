@@ -27,7 +27,9 @@ const CORE_SOURCES = [
 ];
 
 /** A step of set-up or build went wrong; the message is one line. */
-export class SetupError extends Error {}
+class SetupError extends Error {
+  name = "SetupError";
+}
 
 /** Every file below `path`, in a fixed order. */
 function* files(path) {

@@ -1,11 +1,19 @@
 // Makes a checkout ready to run: installs the dependencies when they are not those of package-lock.json, and builds when
 // a source differs from what dist/ was built from. Quiet when there is nothing to do; two at once wait for each other.
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+// Every start of the command comes through here, so what only a build needs is loaded for it, and files that have the sizes
+// and times of when they were found right are not read again.
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { build, hashOf, SetupError } from "./build.mjs";
 
 const top = join(dirname(fileURLToPath(import.meta.url)), "..");
 const NODE = [20, 19];
@@ -28,9 +36,16 @@ const SOURCES = [
 export async function setup({ rebuild = false } = {}) {
   try {
     checkNode();
-    if (installed() && built(hashOf(SOURCES)) && !rebuild) return;
+    const seen = rebuild ? undefined : look();
+    if (seen !== undefined && seen.text === textOf(SEEN)) return;
+    const { build, hashOf } = await import("./build.mjs");
+    if (installed() && built(hashOf(SOURCES)) && !rebuild) {
+      remember(seen);
+      return;
+    }
+    const { spawnSync } = await import("node:child_process");
     await locked(() => {
-      if (!installed()) install();
+      if (!installed()) install(spawnSync);
       const sources = hashOf(SOURCES);
       if (built(sources) && !rebuild) return;
       process.stderr.write("set-up: building dist/\n");
@@ -44,7 +59,7 @@ export async function setup({ rebuild = false } = {}) {
 }
 
 function reason(e) {
-  if (e instanceof SetupError) return e.message;
+  if (e.name === "SetupError") return e.message;
   const { code, path, message } = e;
   if (code === "ENOSPC")
     return "set-up: the disk is full, expected 200 MB for the modules and build";
@@ -52,6 +67,48 @@ function reason(e) {
     return `set-up: cannot write ${path}: ${code}, expected a checkout that can be written`;
   }
   return `set-up: ${String(message).split("\n")[0]}`;
+}
+
+const SEEN = join(top, "dist", ".seen");
+/** A file that was written so short a time ago can be written again and have the same time. */
+const SETTLED_MS = 2000;
+
+function textOf(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Names, sizes and times of all that a build is made from, and the newest time. */
+function look() {
+  const lines = [];
+  let newest = 0;
+  const visit = (path) => {
+    const s = statSync(join(top, path), { throwIfNoEntry: false });
+    if (s?.isDirectory()) {
+      for (const name of readdirSync(join(top, path)).sort()) visit(`${path}/${name}`);
+      return;
+    }
+    lines.push(`${path} ${s?.size} ${s?.mtimeMs} ${s?.ctimeMs} ${s?.ino}`);
+    newest = Math.max(newest, s?.ctimeMs ?? 0);
+  };
+  [...SOURCES, "node_modules/.package-lock.json", "dist/.build"].forEach(visit);
+  return { text: `${process.versions.node}\n${lines.join("\n")}\n`, newest };
+}
+
+function remember(seen) {
+  if (Date.now() - seen.newest < SETTLED_MS) return;
+  try {
+    writeFileSync(SEEN, seen.text);
+  } catch {
+    // A checkout that cannot be written is read every time.
+  }
+}
+
+class SetupError extends Error {
+  name = "SetupError";
 }
 
 function checkNode() {
@@ -88,7 +145,7 @@ function built(sources) {
   return existsSync(stamp) && readFileSync(stamp, "utf8") === sources;
 }
 
-function install() {
+function install(spawnSync) {
   process.stderr.write("set-up: installing dependencies (npm ci)\n");
   const args = ["ci", "--no-audit", "--no-fund", "--include=dev"];
   const npm = process.env["npm_execpath"];

@@ -177,7 +177,7 @@ async function processRows(world: World, rounds: number): Promise<readonly Row[]
     starts.push(r.seconds);
     cpus.push(r.cpuSeconds);
   }
-  if (await world.goOn("memory")) {
+  for (let i = 0; i < rounds && (await world.goOn("memory")); i++) {
     const r = await world.whole(TOUCH);
     checkOutcome(world.facts, TOUCH, "exec", r);
     peaks.push((r.peakBytes - RAM_BYTES) / MIB);

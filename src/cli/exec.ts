@@ -8,7 +8,7 @@ import type { Command } from "./command.ts";
 import { command } from "./command.ts";
 import { openLines, readDescriptor, readProgramFile } from "./descriptors.ts";
 import { EXIT } from "./errors.ts";
-import { coreModule } from "./files.ts";
+import { compileSparingly, coreModule } from "./files.ts";
 import type { Door } from "./output.ts";
 
 const ARGS = {
@@ -47,6 +47,7 @@ export const execCommand = (door: Door): Command => {
     const ramBytes = (whole("memory", args.memory, 16, MOST_MIB) ?? 512) * MIB;
     const { bytes, real } = readProgramFile(args.prog);
     const program = readProgram(bytes, args.prog);
+    compileSparingly();
     const core = coreModule();
     const trace = args.trace === undefined ? undefined : openLines(args.trace);
     try {

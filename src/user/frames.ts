@@ -35,6 +35,11 @@ export class PageTables {
     this.#nrFrames = nrFrames;
   }
 
+  /** Frames that can still be given. */
+  nrFree(): number {
+    return this.#nrFrames - this.#next + this.#freed.length;
+  }
+
   /** The frame of a page, undefined when it has none. */
   frameOf(page: number): number | undefined {
     const frame = this.#frames.get(Math.floor(page / 512))?.[page % 512];

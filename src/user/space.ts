@@ -25,6 +25,9 @@ export interface MapOptions {
   readonly anonymous?: boolean;
 }
 
+/** The most pages that one fault gives when faults follow each other upwards. */
+const MOST_AHEAD = 32;
+
 const pageOf = (va: bigint): number => Number(va >> 12n);
 const PAGES_OF = { low: pageOf(MMAP_MIN_ADDR), top: pageOf(TASK_SIZE), mmap: pageOf(MMAP_TOP) };
 const STACK_PAGES = { start: pageOf(STACK_TOP - STACK_SIZE), end: pageOf(STACK_TOP) };
@@ -35,6 +38,9 @@ export class AddressSpace {
   readonly #vmas = new VmaList();
   readonly #limit: number;
   #committed = 0;
+  /** Where the next fault comes when a program walks through memory, and how many pages the last one gave. */
+  #expected = -1;
+  #window = 1;
 
   constructor(machine: Machine, root: number, firstFrame: number, nrFrames: number) {
     this.#machine = machine;
@@ -194,11 +200,29 @@ export class AddressSpace {
     }
     try {
       this.#tables.populate(page, v.prot);
+      this.#walkOn(page, v);
     } catch (e) {
       if (e instanceof OutOfMemory) return "oom";
       throw e;
     }
     return "mapped";
+  }
+
+  /**
+   * Gives the pages behind the one that was just given, twice as many each time that the program goes on where it was
+   * given no more. What it cannot see, the number of faults, is all that this changes; while memory is scarce it is not done.
+   */
+  #walkOn(page: number, v: Vma): void {
+    const follows = page === this.#expected;
+    this.#window = follows ? Math.min(this.#window * 2, MOST_AHEAD) : 1;
+    let next = page + 1;
+    const end = Math.min(page + this.#window, v.end);
+    if (this.#tables.nrFree() > this.#limit / 16) {
+      while (next < end && this.#tables.frameOf(next) === undefined) {
+        this.#tables.populate(next++, v.prot);
+      }
+    }
+    this.#expected = next;
   }
 
   /** The frame behind a page that allows the access, given now if it must be. */
