@@ -45,6 +45,7 @@ import {
   NR_STACK_AREAS,
   NR_TRACKED,
   NR_WATCHES,
+  P_DEADLINE,
   P_IRR,
   P_NMI,
   P_SENT,
@@ -305,6 +306,12 @@ export class Machine {
   /** Virtual time until the earliest timer of any vCPU, undefined when none is armed. */
   untilTimer(): number | undefined {
     const t = BigInt.asUintN(64, this.core.exports.untilTimer());
+    return t === 0xffffffffffffffffn ? undefined : Number(t);
+  }
+
+  /** The virtual time at which a vCPU's timer fires, undefined when it is not armed. */
+  timer(vcpu: number): number | undefined {
+    const t = this.core.u64(APIC + vcpu * APIC_SIZE + P_DEADLINE);
     return t === 0xffffffffffffffffn ? undefined : Number(t);
   }
 

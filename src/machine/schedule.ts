@@ -36,6 +36,8 @@ export interface Cursor {
   readonly rng: readonly number[];
   /** Whole slices since anybody executed something. */
   readonly resting: number;
+  /** The vCPUs that had one of them, a bit each. */
+  readonly rested: number;
   /** Instructions that had retired when the present slice began. */
   readonly began: number;
 }
@@ -56,6 +58,7 @@ export class Scheduler {
   #vcpu = 0;
   #left = 0;
   #resting = 0;
+  #rested = 0;
   #began = 0;
 
   constructor(machine: Machine, schedule: Schedule) {
@@ -71,6 +74,7 @@ export class Scheduler {
       left: this.#left,
       rng: this.#rng.getState(),
       resting: this.#resting,
+      rested: this.#rested,
       began: this.#began,
     };
   }
@@ -81,6 +85,7 @@ export class Scheduler {
     this.#left = c.left;
     this.#rng = xoroshiro128plusFromState(c.rng);
     this.#resting = c.resting;
+    this.#rested = c.rested;
     this.#began = c.began;
   }
 
@@ -124,14 +129,42 @@ export class Scheduler {
       const outcome = m.run(this.#vcpu, Math.min(this.#left, missing));
       this.#left -= outcome.used;
       // Of whole slices, so that it makes no difference where a run was cut.
-      if (m.retired !== this.#began) this.#resting = 0;
-      else if (this.#left <= 0 && outcome.exit === "halt") {
-        if (++this.#resting >= 2 * m.nrVcpus && !this.#wake()) return { kind: "idle" };
+      if (m.retired !== this.#began) {
+        this.#resting = 0;
+        this.#rested = 0;
+      } else if (this.#left <= 0 && outcome.exit === "halt") {
+        this.#rested |= 1 << this.#vcpu;
+        if (++this.#resting >= 2 * m.nrVcpus && !this.#pass()) return { kind: "idle" };
       }
       if (outcome.exit !== "none" && outcome.exit !== "halt") {
         return { kind: "exit", vcpu: this.#vcpu, outcome };
       }
     }
+  }
+
+  /** Nobody has executed anything for a while: time passes at once. False when nothing is ever going to happen. */
+  #pass(): boolean {
+    const all = (1 << this.machine.nrVcpus) - 1;
+    if (this.#rested === all) return this.#wake();
+    this.#catchUp();
+    return true;
+  }
+
+  /** Somebody is only ahead, by work that was modelled: who has halted comes to him, or to a timer before that. */
+  #catchUp(): void {
+    const m = this.machine;
+    const rests = (v: number): boolean => ((this.#rested >> v) & 1) !== 0;
+    const time = Array.from({ length: m.nrVcpus }, (_, v) => Number(m.reg(v, "time")));
+    const next = Math.min(
+      ...time.map((now, v) => {
+        if (!rests(v)) return now;
+        const at = m.timer(v) ?? Infinity;
+        return at > now ? at : Infinity;
+      }),
+    );
+    time.forEach((now, v) => {
+      if (rests(v) && now < next) m.charge(v, next - now);
+    });
   }
 
   /** Everybody has halted: time jumps to the next timer. False when there is none. */
