@@ -8,6 +8,7 @@ import {
   KLP_STATE,
   look,
   readField,
+  readString,
   readUint,
   symbolVa,
   type GuestView,
@@ -49,19 +50,6 @@ export interface KlpPatch {
   readonly forced: boolean;
   readonly states: readonly { readonly id: bigint; readonly version: bigint }[];
   readonly objects: readonly KlpObject[];
-}
-
-const NAME_MAX = 512;
-
-/** The NUL-terminated string at va. */
-export function readString(read: Read, va: bigint): string {
-  let text = "";
-  for (let at = va; text.length < NAME_MAX; at++) {
-    const c = Number(readUint(read, at, 1));
-    if (c === 0) break;
-    text += String.fromCharCode(c);
-  }
-  return text;
 }
 
 /** The entries of a list_head, as addresses of the list_heads in them. */
