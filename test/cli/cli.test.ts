@@ -234,7 +234,11 @@ describe("run's other outputs", () => {
     for (const h of run?.held ?? []) {
       expect(logged).toContain(`kpatch: ${h.reason}`);
       expect(logged).toContain(`(PID: ${h.pid} Comm: ${h.task}; `);
-      expect(h.truth.map((f) => f.symbol)).toEqual(h.stack.map((f) => f.symbol));
+      // A walk by frame pointers passes over who stands in front of his push: what it saw is so, in that order.
+      const truth = h.truth.map((f) => f.symbol);
+      const seen = h.stack.map((f) => f.symbol);
+      expect(truth.filter((s) => seen.includes(s))).toEqual(seen);
+      expect(seen.length).toBeGreaterThan(2);
     }
     expect(run?.switched.some((s) => s.pid === run.held[0]?.pid)).toBe(true);
   });
