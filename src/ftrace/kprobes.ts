@@ -92,10 +92,7 @@ export function* unregisterKprobe(image: Image, addr: bigint): Program<number> {
   return 0;
 }
 
-function* lookAtProbes<T>(
-  image: Image,
-  run: (probes: readonly ListedKprobe[]) => T,
-): Program<T> {
+function* lookAtProbes<T>(image: Image, run: (probes: readonly ListedKprobe[]) => T): Program<T> {
   return yield* look("word", (g) => ({ value: run(readKprobes(g.read, image)), cost: 0 }));
 }
 

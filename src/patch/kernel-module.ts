@@ -238,7 +238,8 @@ export function* initModule(world: ModuleWorld, source: ModuleSource, args = "")
     told.push(n);
   }
   if (ret === 0) ret = yield* parseArgs(va, source.name, args);
-  if (ret === 0) ret = Number(BigInt.asIntN(64, yield* callModule(world, "do_one_initcall_mod", va)));
+  if (ret === 0)
+    ret = Number(BigInt.asIntN(64, yield* callModule(world, "do_one_initcall_mod", va)));
   if (ret !== 0) {
     yield* setState(va, "going");
     yield* tellGoing(told, mod);

@@ -22,8 +22,9 @@ beforeEach(() => lab.reset());
 /** The flags of the record of the probed function, and how many ops trace it. */
 function site(): { readonly ipmodify: boolean; readonly ops: number } {
   const { flags = 0 } =
-    readFtrace(lab.session.read, lab.image).recs.find((r) => r.ip === lab.va("cmdline_proc_show")) ??
-    {};
+    readFtrace(lab.session.read, lab.image).recs.find(
+      (r) => r.ip === lab.va("cmdline_proc_show"),
+    ) ?? {};
   return { ipmodify: (flags & F.FTRACE_FL_IPMODIFY) !== 0, ops: flags & F.FTRACE_REF_MAX };
 }
 
@@ -98,7 +99,10 @@ describe("a probe's module the other way round", () => {
     lab.load(LP);
     expect(lab.insmod(KP, "has_post_handler=false")).toBe(0);
     const probe = lab.va("kp", KP);
-    expect([lab.word("kprobe_list"), flagsOf(probe)]).toEqual([probe, BigInt(F.KPROBE_FLAG_FTRACE)]);
+    expect([lab.word("kprobe_list"), flagsOf(probe)]).toEqual([
+      probe,
+      BigInt(F.KPROBE_FLAG_FTRACE),
+    ]);
     expect([lab.read("cmdline"), hits()]).toEqual([PATCHED, 1n]);
     lab.unload(KP);
     expect([lab.word("kprobe_list"), lab.read("cmdline")]).toEqual([0n, PATCHED]);

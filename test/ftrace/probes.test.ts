@@ -261,7 +261,9 @@ describe("a kprobe on any other instruction", () => {
     const k = new Kernel(built);
     const pre = k.va("probe_pre");
     for (const name of ["probe_me_load", "probe_me_lea", "probe_me_add"]) {
-      expect(k.do(() => registerKprobe(k.image, k.va(name), { pre, post: 0n })).ok, name).toBe(true);
+      expect(k.do(() => registerKprobe(k.image, k.va(name), { pre, post: 0n })).ok, name).toBe(
+        true,
+      );
     }
     expect([k.do(() => call("probe_me", 7n)), k.word("probe_pre_hits")]).toEqual([26n, 3n]);
     // The second of them leaves the list from its middle.
