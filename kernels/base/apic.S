@@ -174,12 +174,10 @@ SYM_FUNC_END do_sync_core
 
 # text_poke_sync(): every CPU has executed a serializing instruction when this returns.
 C_FUNC_START smp_sync_cores
-	PREEMPT_DISABLE				/* on_each_cpu(): here, and on all others */
 	movq	$do_sync_core, %rdi
 	xorl	%esi, %esi
 	call	smp_call_function
 	call	do_sync_core
-	PREEMPT_ENABLE
 	FRAME_END
 	ret
 SYM_FUNC_END smp_sync_cores

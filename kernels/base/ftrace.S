@@ -154,27 +154,6 @@ C_FUNC_START_NOTRACE function_trace_call
 	ret
 SYM_FUNC_END function_trace_call
 
-# kpatch's callback. rdi: ip, rsi: parent_ip, rdx: ops, rcx: fregs.
-# An entry counts when its index is below kpatch_nr_funcs: pairs with the patch call, which writes an
-# entry before the count.
-C_FUNC_START_NOTRACE kpatch_ftrace_handler
-	movl	kpatch_nr_funcs(%rip), %edx
-	movq	$kpatch_funcs, %rax
-1:	testl	%edx, %edx
-	jz	3f
-	cmpq	%rdi, KPF_old_addr(%rax)
-	je	2f
-	addq	$SIZEOF_kpatch_func, %rax
-	decl	%edx
-	jmp	1b
-2:	movq	KPF_new_addr(%rax), %rax
-	testq	%rax, %rax
-	jz	3f				/* not redirected */
-	movq	%rax, RIP(%rcx)
-3:	FRAME_END
-	ret
-SYM_FUNC_END kpatch_ftrace_handler
-
 	.text
 
 # ftrace_sync(): what schedule_on_each_cpu runs to know that no CPU is where preemption is off any more.
@@ -297,22 +276,8 @@ SYM_DATA_START ftrace_disabled
 	.long	0
 SYM_DATA_END ftrace_disabled
 
-.macro DEFINE_FTRACE_OPS name, func, flags
-SYM_DATA_START \name
-	.quad	\func, 0, \flags, 0, 0, 0, 0
-SYM_DATA_END \name
-.endm
 	DEFINE_FTRACE_OPS ftrace_list_end, ftrace_stub, FTRACE_OPS_FL_STUB
 	DEFINE_FTRACE_OPS function_trace_ops, function_trace_call, 0
-	DEFINE_FTRACE_OPS kpatch_ftrace_ops, kpatch_ftrace_handler, FTRACE_OPS_FL_IPMODIFY
-
-SYM_DATA_START kpatch_nr_funcs
-	.long	0
-SYM_DATA_END kpatch_nr_funcs
-	.p2align 3
-SYM_DATA_START kpatch_funcs
-	.skip	NR_KPATCH_FUNCS * SIZEOF_kpatch_func
-SYM_DATA_END kpatch_funcs
 
 DEFINE_MUTEX ftrace_lock
 

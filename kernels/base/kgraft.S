@@ -1,8 +1,8 @@
 # kGraft's part that tasks execute: the stub between a fentry site and one of two universes, the flags that say which, and
 # the annotated points at which a kernel thread may change. kernel: SUSE's kernel/kgraft.c.
 # The flag "in progress" of a user task is the checkpoint's own, under the policy that lets it pass (checkpoint.S).
-# DIFFERS: one stub that looks at the function's state where kGraft registers a slow and a fast one in turn, so that there is no
-# moment with both; kernel threads are annotated once, in kthread_should_stop(), and in the workers' loop.
+# DIFFERS: one stub that looks at the function's state where kGraft registers a slow and a fast one in turn, and the next patch of a
+# function takes the ops of the one below over, so that there is no moment with two; kernel threads are annotated once, in kthread_should_stop(), and in the workers' loop.
 
 	.include "kernel.inc"
 
@@ -39,9 +39,10 @@ SYM_INNER_LABEL kgr_mark_task_in_progress
 	xorl	$1, %eax
 4:	testl	%eax, %eax
 	jz	.Lnew
+SYM_INNER_LABEL kgr_goes_old
 	movq	KGRF_loc_old(%rdx), %rax
-	testq	%rax, %rax
-	jz	5f				/* the original: go on behind the site */
+	cmpq	KGRF_loc_name(%rdx), %rax
+	je	5f				/* the original: go on behind the site */
 	movq	%rax, RIP(%rcx)
 5:	FRAME_END
 	ret
@@ -90,3 +91,13 @@ SYM_FUNC_END kgr_reset_irq
 SYM_DATA_START kgr_immutable
 	.long	0
 SYM_DATA_END kgr_immutable
+# A patch is being applied, or reverted: from the first stub to the last task.
+SYM_DATA_START kgr_in_progress
+	.long	0
+SYM_DATA_END kgr_in_progress
+SYM_DATA_START kgr_revert
+	.long	0
+SYM_DATA_END kgr_revert
+SYM_DATA_START kgr_patches
+	.quad	kgr_patches, kgr_patches
+SYM_DATA_END kgr_patches

@@ -13,10 +13,8 @@ C_FUNC_START_NOTRACE exc_int3
 	call	poke_int3_handler
 	testl	%eax, %eax
 	jnz	1f
-	addl	$NMI_OFFSET + HARDIRQ_OFFSET, %gs:pcpu_hot+X86_preempt_count	/* irqentry_nmi_enter() */
 	movq	%rbx, %rdi
 	call	kprobe_int3_handler
-	subl	$NMI_OFFSET + HARDIRQ_OFFSET, %gs:pcpu_hot+X86_preempt_count
 	testl	%eax, %eax
 	jnz	1f
 	movq	%rbx, %rdi
@@ -137,15 +135,7 @@ C_FUNC_START_NOTRACE find_bug
 	je	3f
 	addq	$SIZEOF_bug_entry, %rax
 	jmp	1b
-2:	movq	module_bug_table(%rip), %rax	/* of loaded modules, by the loader */
-	movq	module_bug_table_end(%rip), %rdx
-4:	cmpq	%rdx, %rax
-	jae	5f
-	cmpq	%rdi, BUG_ip(%rax)
-	je	3f
-	addq	$SIZEOF_bug_entry, %rax
-	jmp	4b
-5:	call	module_find_bug
+2:	call	module_find_bug
 3:	FRAME_END
 	ret
 SYM_FUNC_END find_bug
@@ -221,14 +211,6 @@ idt_data_end:
 	.asciz	"double fault"
 .Lstr_invalid_op:
 	.asciz	"invalid opcode"
-
-	.data
-SYM_DATA_START module_bug_table
-	.quad	0
-SYM_DATA_END module_bug_table
-SYM_DATA_START module_bug_table_end
-	.quad	0
-SYM_DATA_END module_bug_table_end
 
 	.bss
 	.p2align 12

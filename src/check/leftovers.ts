@@ -10,10 +10,12 @@ export type Inventory = ReadonlyMap<string, string>;
 /** Kernel symbols whose bytes are the same again. */
 const SAME = [
   "module_room_map",
-  "module_bug_table",
-  "module_bug_table_end",
+  "modules",
+  "ftrace_pages_start",
   "ftrace_ops_list",
-  "kpatch_nr_funcs",
+  "kpatch_func_hash",
+  "kpatch_state",
+  "kgr_patches",
   "kgr_immutable",
   "checkpoint_request",
   "klp_patches",

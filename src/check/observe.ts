@@ -61,7 +61,7 @@ export function watchPlan(session: Session, plan: PatchPlan): readonly number[] 
         id: idOf("site", i),
       }),
       session.watch({ kind: "entry", lo: f.bodyVa, id: idOf("old", i) }),
-      session.watch({ kind: "entry", lo: f.newVa, id: idOf("new", i) }),
+      session.watch({ kind: "entry", lo: f.newBodyVa, id: idOf("new", i) }),
     );
   }
   for (const kind of ENTRY_KINDS) {

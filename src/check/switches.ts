@@ -23,6 +23,7 @@ const LABELS = [
   "kgr_task_is_safe",
   "kgr_mark_task_in_progress",
   "kgr_goes_new",
+  "kgr_goes_old",
 ] as const;
 const ID = 1 << 24;
 const SITE_SIZE = 5n;
@@ -98,22 +99,26 @@ export function collectSwitches(
   const immutable = findSymbol(image, "kgr_immutable");
   const isImmutable = (): boolean =>
     immutable !== undefined && readUint(read, immutable.va, 4) !== 0n;
+  const reverting = findSymbol(image, "kgr_revert");
+  /** Where kgraft's tasks go to. */
+  const kgrTo = (): "new" | "old" =>
+    reverting !== undefined && readUint(read, reverting.va, 4) !== 0n ? "old" : "new";
   const flag = 1n << BigInt(TIF.CHECKPOINT);
   /** Tasks in the stub when the universes parted: each finds out there which one is its own. */
   const undecided = new Map<bigint, Task>();
   /** A switch without the innermost frames, which are of no variant yet. */
-  const inNew = (task: Task, without: number, decided = false): void => {
+  const arrived = (task: Task, without: number, decided = false): void => {
     const frames = framesOf(session, task).slice(without);
     const insn = machine.retired - readyAt;
-    const s = { insn, task: name(task), to: "new", how: "not in progress", frames } as const;
+    const s = { insn, task: name(task), to: kgrTo(), how: "not in progress", frames };
     switches.push(decided ? { ...s, decided } : s);
   };
   const part = (): void => {
-    // Whoever is not in progress when the universes part is in the new one.
+    // Whoever is not in progress when the universes part is in the one that all are to come to.
     for (const t of readTasks(read, image)) {
       if ((t.flags & flag) !== 0n) continue;
       const frames = framesOf(session, t);
-      if (atEntry(plan, frames) === undefined) inNew(t, isBeforeSite(plan, frames) ? 1 : 0);
+      if (atEntry(plan, frames) === undefined) arrived(t, isBeforeSite(plan, frames) ? 1 : 0);
       else undecided.set(t.stack.lo, t);
     }
   };
@@ -124,7 +129,7 @@ export function collectSwitches(
     if (task === undefined) return;
     undecided.delete(task.stack.lo);
     if (isMarked) return;
-    inNew(task, atEntry(plan, framesOf(session, task)) ?? 0, true);
+    arrived(task, atEntry(plan, framesOf(session, task)) ?? 0, true);
   };
   const wrote = (w: AgentWrite): void => {
     if (w.va === immutable?.va && !isImmutable()) part();
@@ -140,13 +145,16 @@ export function collectSwitches(
   session.onStop = (id, vcpu) => {
     const label = LABELS[id - ID];
     if (label === undefined || (label !== "klp_switched" && isImmutable())) return;
-    if (label === "kgr_mark_task_in_progress" || label === "kgr_goes_new") {
-      decide(vcpu, label === "kgr_mark_task_in_progress");
+    if (label === "kgr_mark_task_in_progress") return decide(vcpu, true);
+    if (label === "kgr_goes_new" || label === "kgr_goes_old") {
+      // It goes where all are to come to if it is not in progress.
+      if (label === `kgr_goes_${kgrTo()}`) decide(vcpu, false);
       return;
     }
     const task = readTask(read, image, machine.reg(vcpu, "rdi"));
     const isOwn = runnerOf(machine, task.stack.lo) === vcpu;
-    const to = label === "klp_switched" && task.patchState === 0 ? "old" : "new";
+    const isBack = label === "klp_switched" && task.patchState === 0;
+    const to = label === "klp_switched" ? (isBack ? "old" : "new") : kgrTo();
     add(task, to, isOwn ? undefined : "forced");
   };
   return {

@@ -82,7 +82,7 @@ class Guest {
     const at = (va: bigint): number => all.filter((r) => r.rip === va).length;
     return {
       old: plan.functions.map((f) => at(f.bodyVa)),
-      new: plan.functions.map((f) => at(f.newVa)),
+      new: plan.functions.map((f) => at(f.newBodyVa)),
     };
   }
 

@@ -34,19 +34,6 @@ export function readField<F extends string>(
   return readUint(read, va + BigInt(f.offset), f.size);
 }
 
-const STRING_MAX = 512;
-
-/** The NUL-terminated string at va; a longer one is cut. */
-export function readString(read: Read, va: bigint): string {
-  let text = "";
-  for (let at = va; text.length < STRING_MAX; at++) {
-    const c = Number(readUint(read, at, 1));
-    if (c === 0) break;
-    text += String.fromCharCode(c);
-  }
-  return text;
-}
-
 /** The address of one field of a struct that lies at va. */
 export function fieldVa<F extends string>(
   struct: Struct<F>,

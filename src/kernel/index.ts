@@ -1,5 +1,5 @@
 // The toy kernel's door: struct layouts, and readers that turn guest memory into tasks and registers.
-export { fieldVa, nrCpus, perCpuVa, readField, readString, readUint, symbolVa } from "./image.ts";
+export { fieldVa, nrCpus, perCpuVa, readField, readUint, symbolVa } from "./image.ts";
 export type { Read } from "./image.ts";
 export {
   asmOffsetsInc,
@@ -25,6 +25,7 @@ export {
   WAIT_QUEUE_HEAD,
 } from "./layout.ts";
 export {
+  KGR_PATCH,
   KGR_PATCH_FUN,
   KLP_CONSTANTS,
   KLP_FUNC,
@@ -52,6 +53,7 @@ export type { InactiveFrame, PtRegs, StackRange, Task } from "./task.ts";
 export {
   call,
   callUp,
+  cmpxchg,
   clearBit,
   log,
   look,

@@ -73,15 +73,23 @@ export const KLP_SHADOW = makeStruct("klp_shadow", "KLPSH", [
   ["id", 8],
 ]);
 
-/** struct kgr_patch_fun of kGraft: one replaced function. The stub reads it through ftrace_ops.private. */
+/** struct kgr_patch of kGraft. Its kgr_patch_funs follow it. */
+// prettier-ignore
+export const KGR_PATCH = makeStruct("kgr_patch", "KGRP", [
+  ["list", 16, 8],            // in kgr_patches, in the order in which they were applied
+  ["mod", 8],
+  ["refs", 4],                // patches that were applied on top of it
+  ["nr_funs", 4],
+]);
+
+/** struct kgr_patch_fun: one replaced function. The stub reads the topmost one through ftrace_ops.private. */
 // prettier-ignore
 export const KGR_PATCH_FUN = makeStruct("kgr_patch_fun", "KGRF", [
   ["state", 4],               // KGR_PATCH_*
   ["new_code", 8],
-  ["loc_old", 8],             // the variant before: another patch's, 0 for the original
-  ["old_addr", 8],
-  ["ops", 8],                 // its ftrace_ops
-  ["name", 8],
+  ["loc_name", 8],            // the original
+  ["loc_old", 8],             // the variant before: the original, or that of the patch below
+  ["ops", 8],                 // of the original: all patches of it have it in common
 ]);
 
 export const KLP_STRUCTS = [
@@ -91,6 +99,7 @@ export const KLP_STRUCTS = [
   KLP_PATCH,
   KLP_OPS,
   KLP_SHADOW,
+  KGR_PATCH,
   KGR_PATCH_FUN,
 ];
 
@@ -98,7 +107,7 @@ export const KLP_STRUCTS = [
 // prettier-ignore
 export const KLP_CONSTANTS = {
   HC_UPCALL: 6, HC_KLP_CHECK_STACK: 7,
-  UPCALL_KLP_ENABLE_PATCH: 1, UPCALL_REGISTER_KPROBE: 2, UPCALL_UNREGISTER_KPROBE: 3,
+  UPCALL_KLP_ENABLE_PATCH: 1,
   KLP_SHADOW_HASH_BITS: 5,
   KGR_PATCH_INIT: 0, KGR_PATCH_SLOW: 1, KGR_PATCH_APPLIED: 2, KGR_PATCH_REVERT_SLOW: 3, KGR_PATCH_REVERTED: 4, KGR_PATCH_SKIPPED: 5,
 } as const;

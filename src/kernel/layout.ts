@@ -1,7 +1,7 @@
 // The toy kernel's structures as one table: every struct, field, flag and constant that both the
 // assembly in kernels/base and the readers in this folder need. Offsets are computed here and
 // nowhere else, as arch/x86/kernel/asm-offsets.c does it; names are those of Linux v6.12.
-import { FTRACE_CONSTANTS, FTRACE_STRUCTS, KPROBE_CTLBLK, WORKER_POOL } from "./ftrace-layout.ts";
+import { FTRACE_CONSTANTS, FTRACE_STRUCTS, WORKER_POOL } from "./ftrace-layout.ts";
 import { KLP_CONSTANTS, KLP_STRUCTS } from "./klp-layout.ts";
 import { KERNEL_PARAM, MODULE, MODULE_CONSTANTS } from "./module-layout.ts";
 import { makeStruct, type Field } from "./struct.ts";
@@ -173,10 +173,17 @@ export const BP_DESC = makeStruct("bp_patching_desc", "BPD", [
   ["refs", 4],
 ]);
 
-/** One entry of `kpatch_funcs`; old_addr is the fentry site. */
+/**
+ * struct kpatch_func of kpatch's core module: one redirected function. DIFFERS: old_addr is the fentry site, as the handler
+ * is told it.
+ */
 export const KPATCH_FUNC = makeStruct("kpatch_func", "KPF", [
+  ["next", 8], // in the bucket kpatch_func_hash: the one that was added last comes first
   ["old_addr", 8],
   ["new_addr", 8],
+  ["new_size", 8],
+  ["mod", 8], // the patch's struct module
+  ["op", 4], // KPATCH_OP_*: what is being done with it
 ]);
 
 /** struct bug_entry. DIFFERS: absolute addresses, and a message. */
@@ -201,7 +208,7 @@ export const PERCPU = makeStruct(
     ["next_tick", 8], // the TSC of the tick that is due next
     ["cpu_worker_pool", WORKER_POOL.size, 8],
     ["current_kprobe", 8],
-    ["kprobe_ctlblk", KPROBE_CTLBLK.size, 8],
+    ["kprobe_saved_flags", 4],
     ["trace_head", 8], // entries that this CPU has traced
     ["nmi_count", 8],
     ["irq_count", 8],
@@ -248,7 +255,9 @@ export const CONSTANTS = {
   KTHREAD_IS_PER_CPU: 0, KTHREAD_SHOULD_STOP: 1, KTHREAD_SHOULD_PARK: 2,
   KLP_TRANSITION_IDLE: -1, KLP_TRANSITION_UNPATCHED: 0, KLP_TRANSITION_PATCHED: 1,
   CHECKPOINT_POLICY_QUEUE: 0, CHECKPOINT_POLICY_PASS: 1,
-  NR_KPATCH_FUNCS: 64, TP_VEC_MAX: 256,
+  TP_VEC_MAX: 256,
+  KPATCH_STATE_IDLE: 0, KPATCH_STATE_UPDATING: 1, KPATCH_STATE_SUCCESS: 2, KPATCH_STATE_FAILURE: 3,
+  KPATCH_OP_NONE: 0, KPATCH_OP_PATCH: 1, KPATCH_OP_UNPATCH: 2,
   MULTI_STOP_NONE: 0, MULTI_STOP_PREPARE: 1, MULTI_STOP_DISABLE_IRQ: 2, MULTI_STOP_RUN: 3, MULTI_STOP_EXIT: 4,
   HC_PATCH: 0, HC_READY: 1, HC_BUG: 2, HC_PANIC: 3, HC_LOG: 4, HC_DONE: 5,
   PATCH_IDLE: 0, PATCH_AGAIN: 1, PATCH_CALL: 2, PATCH_DONE: 3, PATCH_FOREVER: 0x3fffffff,
@@ -277,6 +286,7 @@ export const ERRNO = {
   EAGAIN: CONSTANTS.EAGAIN,
   ENOMEM: 12,
   EBUSY: CONSTANTS.EBUSY,
+  EEXIST: 17,
   ENODEV: 19,
   EINVAL: CONSTANTS.EINVAL,
   EACCES: 13,

@@ -47,6 +47,8 @@ export type Step =
       readonly set: bigint;
       readonly clear: bigint;
     }
+  /** One locked compare-and-exchange of a word of 4 bytes. The answer is the word before. */
+  | { readonly op: "cmpxchg"; readonly va: bigint; readonly from: number; readonly to: number }
   | { readonly op: "look"; readonly under: Under; readonly run: (g: GuestView) => Looked }
   /** The guest calls one of its functions, by name or address; the answer is its rax, or an Upcall before that. */
   | { readonly op: "call"; readonly fn: string | bigint; readonly args: readonly bigint[] }
@@ -123,6 +125,13 @@ export function* setBit(va: bigint, bit: number): Program<boolean> {
 export function* clearBit(va: bigint, bit: number): Program<boolean> {
   const old = yield { op: "rmw", va, size: 8, set: 0n, clear: 1n << BigInt(bit) };
   return typeof old === "bigint" && ((old >> BigInt(bit)) & 1n) === 1n;
+}
+
+/** atomic_cmpxchg(): stores `to` if the word of 4 bytes at va is `from`; answers the word before. */
+export function* cmpxchg(va: bigint, from: number, to: number): Program<number> {
+  const old = yield { op: "cmpxchg", va, from, to };
+  if (typeof old !== "bigint") throw new Error("patch call: a cmpxchg was not answered");
+  return Number(old);
 }
 
 /** Calls a guest function and answers its result. */

@@ -240,6 +240,8 @@ export class Agent {
         return this.#wrote(vcpu, { insn: m.retired, va: step.va, bytes: step.bytes });
       case "rmw":
         return this.#rmw(vcpu, step);
+      case "cmpxchg":
+        return this.#cmpxchg(vcpu, step);
       case "look": {
         const { value, cost } = step.run({
           read: (va, n) => m.read(va, n, vcpu),
@@ -292,6 +294,19 @@ export class Agent {
     new DataView(bytes.buffer).setBigUint64(0, value, true);
     const w = { insn: m.retired, va: step.va, bytes: bytes.subarray(0, step.size) };
     m.write(w.va, w.bytes, vcpu);
+    this.#writes.push(w);
+    this.onWrite?.(w);
+    this.#again(vcpu, old);
+  }
+
+  #cmpxchg(vcpu: number, step: Step & { readonly op: "cmpxchg" }): void {
+    const m = this.#machine;
+    const old = readUint((va, n) => m.read(va, n, vcpu), step.va, 4);
+    if (old !== BigInt(step.from)) return this.#again(vcpu, old);
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, step.to, true);
+    m.write(step.va, bytes, vcpu);
+    const w = { insn: m.retired, va: step.va, bytes };
     this.#writes.push(w);
     this.onWrite?.(w);
     this.#again(vcpu, old);

@@ -39,9 +39,12 @@ export function isFlagged(t: Task): boolean {
   return (t.flags & FLAG) !== 0n;
 }
 
-/** Under "queue": a task holds no kernel state. The acknowledgement alone can be that of an earlier request. */
+/**
+ * Under "queue": a task holds no kernel state. The acknowledgement alone can be that of an earlier request; and a task that
+ * is on its run queue was preempted on its way to sleep, or out of it. kernel: kernel/sched/core.c, wait_task_inactive()
+ */
 export function isGathered(t: Task): boolean {
-  if (t.onCpu) return false;
+  if (t.onCpu || t.onRq) return false;
   if (t.state === TASK_STATE.DEAD) return true;
   return t.isKthread
     ? t.parked && t.state === TASK_STATE.PARKED

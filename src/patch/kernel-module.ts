@@ -3,12 +3,16 @@
 // is the guest's list of struct module. kernel: kernel/module/main.c.
 // DIFFERS: a module that waits for another one of its name, and dependencies between modules, are left out.
 
-import { ftraceModuleEnable, ftraceModuleInit, ftraceReleaseMod } from "../ftrace/index.ts";
+import {
+  ftraceModuleEnable,
+  ftraceModuleInit,
+  ftraceReleaseMod,
+  type ModuleRange,
+} from "../ftrace/index.ts";
 import {
   call,
   callUp,
   ERRNO,
-  fieldVa,
   KERNEL_PARAM,
   look,
   MODULE,
@@ -16,7 +20,7 @@ import {
   readModules,
   symbolVa,
   write,
-  writeWord,
+  writeField,
   type GuestModule,
   type Program,
   type Upcall,
@@ -120,25 +124,100 @@ export function loadedModules(
   return out;
 }
 
-function sizeOf(image: Image, base: bigint): bigint {
+/** Bytes from base to the end of its last page. */
+export function moduleSize(image: Image, base: bigint): bigint {
   const ends = image.segments.map((s) => s.va + BigInt(s.memSize) - base);
   const end = ends.reduce((a, b) => (a > b ? a : b), 0n);
   return ((end + PAGE_SIZE - 1n) / PAGE_SIZE) * PAGE_SIZE;
 }
 
-function* setMod(va: bigint, field: keyof typeof MODULE.fields, value: bigint): Program<void> {
-  const size = MODULE.fields[field].size;
-  yield* writeWord(fieldVa(MODULE, va, field), value, size === 4 ? 4 : size === 1 ? 1 : 8);
+/** A struct module with what its sections say; nobody knows it yet. */
+function moduleStruct(
+  { base, size }: ModuleRange,
+  { name, linked, isLivepatch }: ModuleParts,
+): Uint8Array {
+  const bytes = new Uint8Array(MODULE.size);
+  const view = new DataView(bytes.buffer);
+  const put = (field: keyof typeof MODULE.fields, value: bigint): void => {
+    const f = MODULE.fields[field];
+    if (f.size === 8) view.setBigUint64(f.offset, value, true);
+    else if (f.size === 4) view.setUint32(f.offset, Number(value), true);
+    else view.setUint8(f.offset, Number(value));
+  };
+  const { offset, size: room } = MODULE.fields.name;
+  bytes.set(new TextEncoder().encode(name).subarray(0, room - 1), offset);
+  const text = linked.segments.find((s) => s.flags.exec);
+  const bugs = linked.sections.find((s) => s.name === "__bug_table");
+  const params = linked.sections.find((s) => s.name === "__param");
+  put("init", findSymbol(linked, "init_module")?.va ?? 0n);
+  put("exit", findSymbol(linked, "cleanup_module")?.va ?? 0n);
+  put("base", base);
+  put("size", BigInt(size));
+  put("text_size", text === undefined ? 0n : BigInt(text.memSize));
+  put("bug_table", bugs?.va ?? 0n);
+  put("bug_table_end", bugs === undefined ? 0n : bugs.va + BigInt(bugs.size));
+  put("kp", params?.va ?? 0n);
+  put("num_kp", BigInt((params?.size ?? 0) / KERNEL_PARAM.size));
+  put("klp", isLivepatch ? 1n : 0n);
+  // module_unload_init(): a reference is held until init is done.
+  put("refcnt", BigInt(MODULE_CONSTANTS.MODULE_REF_BASE + 1));
+  return bytes;
 }
 
-function* setState(va: bigint, state: "live" | "coming" | "going"): Program<void> {
+/** What a module consists of, linked at its place. */
+export interface ModuleParts {
+  readonly name: string;
+  readonly linked: Image;
+  readonly isLivepatch: boolean;
+}
+
+/**
+ * Puts a module together in memory that was found for it, and makes it known: after it, it is coming.
+ *
+ * range    its struct module, and where it lies
+ * returns  0; -EEXIST: one of its name is loaded; -ENOMEM: then nobody knows it, and its memory is the caller's
+ * kernel   load_module() up to complete_formation()
+ */
+export function* formModule(image: Image, range: ModuleRange, parts: ModuleParts): Program<number> {
+  for (const s of parts.linked.segments) {
+    const bytes = new Uint8Array(s.memSize);
+    bytes.set(s.bytes);
+    yield* write(s.va, bytes);
+  }
+  yield* write(range.va, moduleStruct(range, parts));
+  const exists = yield* withModuleMutex(image, function* () {
+    const now = yield* lookAtModules(image);
+    if (now.some((m) => m.name === parts.name)) return true;
+    yield* call("add_unformed_module", range.va);
+    return false;
+  });
+  if (exists) return -EEXIST;
+  const mcount = parts.linked.sections.find((s) => s.name === "__mcount_loc");
+  const start = mcount?.va ?? 0n;
+  const sites = { start, end: start + BigInt(mcount?.size ?? 0) };
+  if (!(yield* ftraceModuleInit(image, range, sites))) {
+    yield* forgetModule(image, range);
+    return -ENOMEM;
+  }
+  yield* withModuleMutex(image, () => setModuleState(range.va, "coming"));
+  return 0;
+}
+
+/** Its records are gone, it is off the list, and nobody can look at it any more. */
+export function* forgetModule(image: Image, mod: ModuleRange): Program<void> {
+  yield* ftraceReleaseMod(image, mod);
+  yield* withModuleMutex(image, () => call("del_module", mod.va));
+  yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude")); // synchronize_rcu()
+}
+
+export function* setModuleState(va: bigint, state: "live" | "coming" | "going"): Program<void> {
   const name =
     state === "live"
       ? "MODULE_STATE_LIVE"
       : state === "coming"
         ? "MODULE_STATE_COMING"
         : "MODULE_STATE_GOING";
-  yield* setMod(va, "state", BigInt(MODULE_CONSTANTS[name]));
+  yield* writeField(MODULE, va, "state", BigInt(MODULE_CONSTANTS[name]));
 }
 
 function* withModuleMutex<T>(image: Image, body: () => Program<T>): Program<T> {
@@ -158,7 +237,7 @@ export interface ModuleWorld {
   readonly image: Image;
   readonly sources: readonly ModuleSource[];
   readonly notifiers: readonly ModuleNotifier[];
-  /** Answers an init or exit function that asks the patch core for something. */
+  /** Answers an init function that asks the patch core for something. */
   serve?(up: Upcall): Program<bigint>;
 }
 
@@ -177,57 +256,21 @@ export function* initModule(world: ModuleWorld, source: ModuleSource, args = "")
   const known = yield* withModuleMutex(image, () => lookAtModules(image));
   const against = [image, ...loadedModules(known, world.sources, image).map((m) => m.image)];
   const probe = linkModuleAt(source, against, { base: symbolVa(image, "module_room"), mod: va });
-  const size = sizeOf(probe, symbolVa(image, "module_room"));
+  const size = moduleSize(probe, symbolVa(image, "module_room"));
   const base = yield* call("module_alloc", size);
   if (base === 0n) {
     yield* call("kfree", va);
     return -ENOMEM;
   }
   const linked = linkModuleAt(source, against, { base, mod: va });
-  for (const s of linked.segments) {
-    const bytes = new Uint8Array(s.memSize);
-    bytes.set(s.bytes);
-    yield* write(s.va, bytes);
-  }
-  const text = linked.segments.find((s) => s.flags.exec);
-  const bugs = linked.sections.find((s) => s.name === "__bug_table");
-  const name = new Uint8Array(MODULE.fields.name.size);
-  name.set(new TextEncoder().encode(source.name).subarray(0, name.length - 1));
-  yield* write(fieldVa(MODULE, va, "name"), name);
-  yield* setMod(va, "init", findSymbol(linked, "init_module")?.va ?? 0n);
-  yield* setMod(va, "exit", findSymbol(linked, "cleanup_module")?.va ?? 0n);
-  yield* setMod(va, "base", base);
-  yield* setMod(va, "size", size);
-  yield* setMod(va, "text_size", text === undefined ? 0n : BigInt(text.memSize));
-  yield* setMod(va, "bug_table", bugs?.va ?? 0n);
-  yield* setMod(va, "bug_table_end", bugs === undefined ? 0n : bugs.va + BigInt(bugs.size));
-  const params = linked.sections.find((s) => s.name === "__param");
-  yield* setMod(va, "kp", params?.va ?? 0n);
-  yield* setMod(va, "num_kp", BigInt((params?.size ?? 0) / KERNEL_PARAM.size));
-  yield* setMod(va, "klp", source.isLivepatch === true ? 1n : 0n);
-  // module_unload_init(): a reference is held until init is done.
-  yield* setMod(va, "refcnt", BigInt(MODULE_CONSTANTS.MODULE_REF_BASE + 1));
-  const exists = yield* withModuleMutex(image, function* () {
-    const now = yield* lookAtModules(image);
-    if (now.some((m) => m.name === source.name)) return true;
-    yield* call("add_unformed_module", va);
-    return false;
-  });
-  if (exists) {
+  const range = { va, base, size: Number(size) };
+  const isLivepatch = source.isLivepatch === true;
+  const error = yield* formModule(image, range, { name: source.name, linked, isLivepatch });
+  if (error !== 0) {
     yield* call("module_memfree", base);
     yield* call("kfree", va);
-    return -EEXIST;
+    return error;
   }
-  const range = { va, base, size: Number(size) };
-  const mcount = linked.sections.find((s) => s.name === "__mcount_loc");
-  const start = mcount?.va ?? 0n;
-  const sites = { start, end: start + BigInt(mcount?.size ?? 0) };
-  if (!(yield* ftraceModuleInit(image, range, sites))) {
-    yield* freeModule(image, range);
-    return -ENOMEM;
-  }
-  // complete_formation()
-  yield* withModuleMutex(image, () => setState(va, "coming"));
   const mod = { ...(yield* lookAt(image, va)), image: linked };
   yield* ftraceModuleEnable(image, range);
   const told: ModuleNotifier[] = [];
@@ -238,28 +281,24 @@ export function* initModule(world: ModuleWorld, source: ModuleSource, args = "")
     told.push(n);
   }
   if (ret === 0) ret = yield* parseArgs(va, source.name, args);
-  if (ret === 0)
-    ret = Number(BigInt.asIntN(64, yield* callModule(world, "do_one_initcall_mod", va)));
+  if (ret === 0) ret = Number(BigInt.asIntN(64, yield* initCall(world, va)));
   if (ret !== 0) {
-    yield* setState(va, "going");
+    yield* setModuleState(va, "going");
     yield* tellGoing(told, mod);
-    yield* ftraceReleaseMod(image, range);
     yield* freeModule(image, range);
     return ret;
   }
-  yield* setState(va, "live");
+  yield* setModuleState(va, "live");
   for (const n of world.notifiers) if (n.live !== undefined) yield* n.live(mod);
   yield* call("module_put", va);
   return 0;
 }
 
-/** Calls the module's init (do_one_initcall()) or its exit function. */
-function* callModule(
-  { serve }: ModuleWorld,
-  fn: "do_one_initcall_mod" | "module_exit_mod",
-  va: bigint,
-): Program<bigint> {
-  return serve === undefined ? yield* call(fn, va) : yield* callUp(serve, fn, va);
+/** do_one_initcall(). */
+function* initCall({ serve }: ModuleWorld, va: bigint): Program<bigint> {
+  return serve === undefined
+    ? yield* call("do_one_initcall_mod", va)
+    : yield* callUp(serve, "do_one_initcall_mod", va);
 }
 
 function* lookAt(image: Image, va: bigint): Program<GuestModule> {
@@ -274,13 +313,9 @@ function* tellGoing(notifiers: readonly ModuleNotifier[], mod: LoadedModule): Pr
   for (const n of [...notifiers].reverse()) if (n.going !== undefined) yield* n.going(mod);
 }
 
-/** Off the list, and when nobody can look at it any more its memory back. kernel: free_module() */
-function* freeModule(
-  image: Image,
-  mod: { readonly va: bigint; readonly base: bigint },
-): Program<void> {
-  yield* withModuleMutex(image, () => call("del_module", mod.va));
-  yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude")); // synchronize_rcu()
+/** Its memory back, after forgetModule. kernel: free_module() */
+function* freeModule(image: Image, mod: ModuleRange): Program<void> {
+  yield* forgetModule(image, mod);
   yield* call("module_memfree", mod.base);
   yield* call("kfree", mod.va);
 }
@@ -300,13 +335,12 @@ export function* deleteModule(world: ModuleWorld, name: string): Program<number>
     if (m.state !== "live") return -EBUSY;
     if (m.init !== 0n && m.exit === 0n) return -EBUSY;
     if ((yield* call("try_release_module_ref", m.va)) === 0n) return -EWOULDBLOCK;
-    yield* setState(m.va, "going");
+    yield* setModuleState(m.va, "going");
     return { ...m, state: "going" };
   });
   if (typeof found === "number") return found;
-  yield* callModule(world, "module_exit_mod", found.va);
+  yield* call("module_exit_mod", found.va);
   yield* tellGoing(world.notifiers, found);
-  yield* ftraceReleaseMod(image, found);
   yield* freeModule(image, found);
   return 0;
 }

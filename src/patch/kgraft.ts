@@ -6,8 +6,8 @@ import {
   freeFtraceOps,
   ftraceSetFilterIp,
   makeFtraceOps,
-  readOpsList,
   registerFtraceFunction,
+  synchronizeRcuTasks,
   unregisterFtraceFunction,
 } from "../ftrace/index.ts";
 import {
@@ -15,6 +15,7 @@ import {
   fieldVa,
   FTRACE_CONSTANTS,
   FTRACE_OPS,
+  KGR_PATCH,
   KGR_PATCH_FUN,
   ERRNO,
   KLP_CONSTANTS,
@@ -22,6 +23,7 @@ import {
   look,
   progress,
   readField,
+  readUint,
   setBit,
   clearBit,
   sleep,
@@ -32,12 +34,14 @@ import {
   writeField,
   writeWord,
   type Program,
+  type Read,
   type Task,
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
 import { isFlagged, lookAtCrowd, openCheckpoint, type Crowd } from "./checkpoint.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
-import { loadModule, unloadModule } from "./module.ts";
+import { listAddTail, listDel, listEntries } from "./lists.ts";
+import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
 import { patchName } from "./plan.ts";
 
 /** Virtual seconds between two looks at who is left. */
@@ -55,52 +59,145 @@ const FLAGS =
   FTRACE_CONSTANTS.FTRACE_OPS_FL_IPMODIFY |
   FTRACE_CONSTANTS.FTRACE_OPS_FL_PERMANENT;
 
-function* setState(funs: readonly bigint[], state: number): Program<void> {
-  for (const f of funs) yield* writeField(KGR_PATCH_FUN, f, "state", BigInt(state));
+/** struct kgr_patch_fun in the guest. */
+interface KgrFun {
+  readonly va: bigint;
+  readonly state: number;
+  readonly newCode: bigint;
+  readonly locName: bigint;
+  readonly ops: bigint;
 }
 
-/** Makes the kgr_patch_funs of a plan with their ftrace_ops, in state INIT. */
-function* makeFuns({ image, plan }: Request): Program<readonly bigint[]> {
-  const funs: bigint[] = [];
-  for (const f of plan.functions) {
-    const fun = yield* call("kzalloc", BigInt(KGR_PATCH_FUN.size));
-    const ops = yield* makeFtraceOps(image, {
-      func: symbolVa(image, "kgr_stub"),
-      flags: FLAGS,
-      private: fun,
-    });
-    yield* writeField(KGR_PATCH_FUN, fun, "new_code", f.newVa);
-    yield* writeField(KGR_PATCH_FUN, fun, "old_addr", f.oldVa);
-    yield* writeField(KGR_PATCH_FUN, fun, "ops", ops);
-    funs.push(fun);
-  }
-  return funs;
+/** struct kgr_patch in the guest. */
+interface KgrPatch {
+  readonly va: bigint;
+  readonly mod: bigint;
+  readonly refs: number;
+  readonly funs: readonly KgrFun[];
 }
 
-function* opsOf(fun: bigint): Program<bigint> {
-  return yield* look("private", (g) => ({
-    value: readField(g.read, KGR_PATCH_FUN, fun, "ops"),
-    cost: 0,
+function readFun(read: Read, va: bigint): KgrFun {
+  const f = (name: keyof typeof KGR_PATCH_FUN.fields): bigint =>
+    readField(read, KGR_PATCH_FUN, va, name);
+  return {
+    va,
+    state: Number(f("state")),
+    newCode: f("new_code"),
+    locName: f("loc_name"),
+    ops: f("ops"),
+  };
+}
+
+/** kgr_patches, the one that was applied first comes first. */
+function readKgrPatches(read: Read, image: Image): readonly KgrPatch[] {
+  return listEntries(read, symbolVa(image, "kgr_patches")).map((va) => ({
+    va,
+    mod: readField(read, KGR_PATCH, va, "mod"),
+    refs: Number(readField(read, KGR_PATCH, va, "refs")),
+    funs: Array.from({ length: Number(readField(read, KGR_PATCH, va, "nr_funs")) }, (_, i) =>
+      readFun(read, funVa(va, i)),
+    ),
   }));
 }
 
-/** Installs the stubs; all or none. Answers 0 or an errno. */
-function* install(image: Image, funs: readonly bigint[], olds: readonly bigint[]): Program<number> {
-  for (const [i, fun] of funs.entries()) {
-    const ops = yield* opsOf(fun);
-    const site = yield* ftraceLocation(image, olds[i] ?? 0n);
-    let error = site === undefined ? -ERRNO.ENOENT : 0;
-    if (site !== undefined) error = yield* ftraceSetFilterIp(image, ops, site, false, false);
-    if (error === 0) error = yield* registerFtraceFunction(image, ops);
+function funVa(patch: bigint, i: number): bigint {
+  return patch + BigInt(KGR_PATCH.size + i * KGR_PATCH_FUN.size);
+}
+
+/** kgr_in_progress_lock is held by whoever changes them: patchd alone. */
+function* patches(image: Image): Program<readonly KgrPatch[]> {
+  return yield* look("word", (g) => ({ value: readKgrPatches(g.read, image), cost: 0 }));
+}
+
+/** kgr_get_patch_fun(KGR_LAST_FINALIZED): the variant of a function that is in force for everybody, of another patch. */
+function lastFinalized(all: readonly KgrPatch[], patch: bigint, locName: bigint) {
+  return all
+    .filter((p) => p.va !== patch)
+    .flatMap((p) => p.funs)
+    .findLast((f) => f.locName === locName && f.state === APPLIED);
+}
+
+function* setState(funs: readonly KgrFun[], state: number): Program<void> {
+  for (const f of funs) yield* writeField(KGR_PATCH_FUN, f.va, "state", BigInt(state));
+}
+
+/** Makes the kgr_patch of a plan, its functions in state INIT, and puts it on the list. Undefined without memory. */
+function* makePatch({ image, plan }: Request, mod: bigint): Program<KgrPatch | undefined> {
+  const size = KGR_PATCH.size + plan.functions.length * KGR_PATCH_FUN.size;
+  const va = yield* call("kzalloc", BigInt(size));
+  if (va === 0n) return undefined;
+  const all = yield* patches(image);
+  yield* writeField(KGR_PATCH, va, "mod", mod);
+  yield* writeField(KGR_PATCH, va, "nr_funs", BigInt(plan.functions.length));
+  for (const [i, f] of plan.functions.entries()) {
+    const fun = funVa(va, i);
+    const below = lastFinalized(all, va, f.oldVa);
+    yield* writeField(KGR_PATCH_FUN, fun, "new_code", f.newVa);
+    yield* writeField(KGR_PATCH_FUN, fun, "loc_name", f.oldVa);
+    yield* writeField(KGR_PATCH_FUN, fun, "loc_old", below?.newCode ?? f.oldVa);
+    yield* writeField(KGR_PATCH_FUN, fun, "ops", below?.ops ?? 0n);
+  }
+  yield* listAddTail(fieldVa(KGR_PATCH, va, "list"), symbolVa(image, "kgr_patches"));
+  return (yield* patches(image)).find((p) => p.va === va);
+}
+
+/** Makes a function's own stub the one that is called. Answers 0 or an errno. */
+function* installOne(image: Image, fun: KgrFun): Program<number> {
+  if (fun.ops !== 0n) {
+    // The ops of the patch below: from this store on the slow stub of this one.
+    yield* writeField(FTRACE_OPS, fun.ops, "private", fun.va);
+    return 0;
+  }
+  const site = yield* ftraceLocation(image, fun.locName);
+  if (site === undefined) return -ERRNO.ENOENT;
+  const ops = yield* makeFtraceOps(image, {
+    func: symbolVa(image, "kgr_stub"),
+    flags: FLAGS,
+    private: fun.va,
+  });
+  if (ops === 0n) return -ERRNO.ENOMEM;
+  let error = yield* ftraceSetFilterIp(image, ops, site, false, false);
+  if (error === 0) error = yield* registerFtraceFunction(image, ops);
+  if (error === 0) yield* writeField(KGR_PATCH_FUN, fun.va, "ops", ops);
+  else yield* freeFtraceOps(ops);
+  return error;
+}
+
+/** Takes the stubs of a patch's functions away: the one of the patch below is in force again, or none. */
+function* uninstall(image: Image, patch: bigint, funs: readonly KgrFun[]): Program<void> {
+  const all = yield* patches(image);
+  let isShared = false;
+  for (const { ops, locName } of funs) {
+    const below = lastFinalized(all, patch, locName);
+    if (below !== undefined) {
+      yield* writeField(FTRACE_OPS, ops, "private", below.va);
+      isShared = true;
+    } else if (ops !== 0n) {
+      yield* unregisterFtraceFunction(image, ops);
+      yield* freeFtraceOps(ops);
+    }
+  }
+  // Who is in the stub of a function that goes has left it.
+  if (isShared) yield* synchronizeRcuTasks(image);
+}
+
+/** Installs the stubs of a patch; all or none. Answers 0 or an errno. */
+function* install(image: Image, patch: KgrPatch): Program<number> {
+  for (const [i, fun] of patch.funs.entries()) {
+    const error = yield* installOne(image, fun);
     if (error === 0) continue;
-    yield* uninstall(image, funs.slice(0, i));
+    const done = (yield* patches(image)).find((p) => p.va === patch.va)?.funs.slice(0, i) ?? [];
+    yield* setState(patch.funs, REVERTED);
+    yield* uninstall(image, patch.va, done);
     return error;
   }
   return 0;
 }
 
-function* uninstall(image: Image, funs: readonly bigint[]): Program<void> {
-  for (const fun of funs) yield* unregisterFtraceFunction(image, yield* opsOf(fun));
+function* freePatch(patch: KgrPatch): Program<void> {
+  yield* listDel(fieldVa(KGR_PATCH, patch.va, "list"));
+  if (patch.mod !== 0n) yield* call("module_put", patch.mod);
+  yield* call("kfree", patch.va);
 }
 
 function flagsVa(t: Task): bigint {
@@ -163,89 +260,144 @@ function* untilNobodyIsLeft({ image, hz }: Request): Program<readonly Switched[]
   }
 }
 
-/** kgr_modify_kernel(): from immutable to nobody left. `state`: of the slow stubs. */
-function* modify(request: Request, install: () => Program<number>): Program<number> {
-  const { image } = request;
-  const immutable = symbolVa(image, "kgr_immutable");
+/** kgr_modify_kernel(): from immutable to the wake-up of the kernel threads. `change` brings the slow stubs in. */
+function* modify(
+  { image }: Request,
+  revert: boolean,
+  change: () => Program<number>,
+): Program<number> {
+  const word = (name: string): bigint => symbolVa(image, name);
   yield* openCheckpoint(image, "pass");
   yield* call("kgr_reset_irq");
-  yield* writeWord(immutable, 1n, 4);
-  const error = yield* install();
+  yield* writeWord(word("kgr_revert"), revert ? 1n : 0n, 4);
+  yield* writeWord(word("kgr_immutable"), 1n, 4);
+  const error = yield* change();
   if (error !== 0) {
     for (const t of everybody(yield* lookAtCrowd(image))) {
       yield* clearBit(flagsVa(t), TIF.CHECKPOINT);
     }
-    yield* writeWord(immutable, 0n, 4);
+    yield* writeWord(word("kgr_immutable"), 0n, 4);
     return error;
   }
+  yield* writeWord(word("kgr_in_progress"), 1n, 4);
   yield* markAll(image);
   // wmb(): everybody is marked before kgr_immutable is cleared.
-  yield* writeWord(immutable, 0n, 4);
+  yield* writeWord(word("kgr_immutable"), 0n, 4);
   yield* wakeKthreads(yield* lookAtCrowd(image));
   return 0;
 }
 
+/** kgr_finalize(), its end: another patch may be applied. */
+function* finalized(image: Image): Program<void> {
+  yield* writeWord(symbolVa(image, "kgr_in_progress"), 0n, 4);
+  yield* log("kgr succeeded");
+}
+
+function* isInProgress(image: Image): Program<boolean> {
+  return yield* look("word", (g) => ({
+    value: readUint(g.read, symbolVa(image, "kgr_in_progress"), 4) !== 0n,
+    cost: 0,
+  }));
+}
+
+const NOT_FINALIZED = "another patching not yet finalized";
+const REFERENCED = "this patch is still referenced";
+
+function* refuse(why: string): Program<Outcome> {
+  yield* log(`kgr: can't patch, ${why}`);
+  return outcome("refused", why);
+}
+
+/** kgr_refs_inc() and kgr_refs_dec(): what was applied before can be reverted only after. */
+function* addRefs(all: readonly KgrPatch[], patch: bigint, by: bigint): Program<void> {
+  for (const p of all) {
+    if (p.va !== patch) yield* writeField(KGR_PATCH, p.va, "refs", BigInt(p.refs) + by);
+  }
+}
+
+/** What a patch that replaces all others leaves without a successor. kgr_revert_replaced_funs() */
+function dropped(all: readonly KgrPatch[], patch: KgrPatch): readonly KgrFun[] {
+  const kept = new Set(patch.funs.map((f) => f.locName));
+  const others = all.filter((p) => p.va !== patch.va).flatMap((p) => p.funs);
+  return others.filter((f) => f.state === APPLIED && !kept.has(f.locName));
+}
+
+/** kgr_replace_all(): the others are gone, and their modules may go. */
+function* replaceAll(image: Image, patch: KgrPatch, gone: readonly KgrFun[]): Program<void> {
+  const others = (yield* patches(image)).filter((p) => p.va !== patch.va);
+  for (const p of others) yield* setState(p.funs, REVERTED);
+  for (const ops of new Set(gone.map((f) => f.ops))) {
+    yield* unregisterFtraceFunction(image, ops);
+    yield* freeFtraceOps(ops);
+  }
+  for (const f of patch.funs) yield* writeField(KGR_PATCH_FUN, f.va, "loc_old", f.locName);
+  yield* synchronizeRcuTasks(image);
+  for (const p of others) yield* freePatch(p);
+}
+
 function* enable(request: Request): Program<Outcome> {
-  const { image, plan } = request;
+  const { image, plan, replace } = request;
   const name = patchName(plan.module.name);
   const unhookable = plan.functions.filter((f) => f.site === undefined);
   if (unhookable.length > 0) {
-    return outcome(
-      "refused",
-      `${unhookable.map((f) => f.name).join(", ")}: no fentry site to hook`,
-    );
+    const names = unhookable.map((f) => f.name).join(", ");
+    return outcome("refused", `${names}: no fentry site to hook`);
   }
-  yield* loadModule(image, plan);
-  const funs = yield* makeFuns(request);
+  const failed = yield* loadModule(image, plan);
+  if (failed !== 0) return outcome("refused", insmodError(plan, failed));
+  if (yield* isInProgress(image)) {
+    yield* unloadModule(image, plan);
+    return yield* refuse(NOT_FINALIZED);
+  }
+  const mod = (yield* findModule(image, plan))?.va ?? 0n;
+  const patch = yield* makePatch(request, mod);
+  if (patch === undefined) {
+    yield* unloadModule(image, plan);
+    return outcome("refused", `no memory for patch '${name}' (${-ERRNO.ENOMEM})`);
+  }
+  yield* call("try_module_get", mod);
   yield* log(`kgr: applying patch '${name}'`);
-  const error = yield* modify(request, function* () {
-    yield* setState(funs, SLOW);
-    return yield* install(
-      image,
-      funs,
-      plan.functions.map((f) => f.oldVa),
-    );
+  const gone = replace === true ? dropped(yield* patches(image), patch) : [];
+  const error = yield* modify(request, false, function* () {
+    yield* setState(patch.funs, SLOW);
+    const wrong = yield* install(image, patch);
+    if (wrong === 0) yield* setState(gone, REVERT_SLOW);
+    return wrong;
   });
-  if (error !== 0) return outcome("failed", `the stubs could not be installed (${error})`);
+  if (error !== 0) {
+    yield* freePatch(patch);
+    yield* unloadModule(image, plan);
+    return outcome("failed", `the stubs could not be installed (${error})`);
+  }
   const switched = yield* untilNobodyIsLeft(request);
-  yield* setState(funs, APPLIED);
-  yield* log("kgr succeeded");
+  yield* setState(patch.funs, APPLIED);
+  if (replace === true) yield* replaceAll(image, patch, gone);
+  yield* addRefs(yield* patches(image), patch.va, 1n);
+  yield* finalized(image);
   return outcome("applied", "everybody passed the boundary", [], switched);
-}
-
-/** The kgr_patch_funs that stand behind the functions of a plan, found through the ftrace_ops in force. */
-function* findFuns({ image, plan }: Request): Program<readonly bigint[]> {
-  return yield* look("ftrace_lock", (g) => {
-    const stub = symbolVa(image, "kgr_stub");
-    const wanted = new Set(plan.functions.map((f) => f.newVa));
-    const funs = readOpsList(g.read, image)
-      .filter((o) => o.func === stub)
-      .map((o) => readField(g.read, FTRACE_OPS, o.va, "private"))
-      .filter((fun) => wanted.has(readField(g.read, KGR_PATCH_FUN, fun, "new_code")));
-    return { value: funs, cost: 0 };
-  });
 }
 
 function* disable(request: Request): Program<Outcome> {
   const { image, plan } = request;
-  const funs = yield* findFuns(request);
-  if (funs.length !== plan.functions.length) {
+  const mod = (yield* findModule(image, plan))?.va;
+  const patch = (yield* patches(image)).find((p) => p.mod === mod);
+  if (mod === undefined || patch === undefined) {
     return outcome("refused", "the patch is not in force");
   }
+  if (patch.refs !== 0) return yield* refuse(REFERENCED);
+  if (yield* isInProgress(image)) return yield* refuse(NOT_FINALIZED);
   yield* log(`kgr: reverting patch '${patchName(plan.module.name)}'`);
-  yield* modify(request, function* () {
-    yield* setState(funs, REVERT_SLOW);
+  yield* modify(request, true, function* () {
+    yield* setState(patch.funs, REVERT_SLOW);
     return 0;
   });
   const switched = yield* untilNobodyIsLeft(request);
-  yield* uninstall(image, funs);
-  yield* setState(funs, REVERTED);
-  for (const fun of funs) {
-    yield* freeFtraceOps(yield* opsOf(fun));
-    yield* call("kfree", fun);
-  }
+  yield* uninstall(image, patch.va, patch.funs);
+  yield* setState(patch.funs, REVERTED);
+  yield* addRefs(yield* patches(image), patch.va, -1n);
+  yield* freePatch(patch);
   yield* unloadModule(image, plan);
-  yield* log("kgr succeeded");
+  yield* finalized(image);
   return outcome("applied", "everybody passed the boundary", [], switched);
 }
 

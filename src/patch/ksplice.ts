@@ -1,8 +1,7 @@
 // ksplice, the forerunner: the running bytes must be the expected ones; then, with the machine stopped, every word of every
 // stack that could be an address inside a function of the patch stands in the way; then a jump is written over each entry.
 // Jeff Arnold, Frans Kaashoek, "Ksplice: Automatic Rebootless Kernel Updates"; its kmodsrc/ksplice.c.
-// DIFFERS: old bytes are compared whole, not matched against the object with its relocations; no hooks of the patch's author.
-import { branchTo } from "../ftrace/index.ts";
+// DIFFERS: no hooks of the patch's author.
 import {
   look,
   log,
@@ -21,8 +20,9 @@ import {
 } from "../kernel/index.ts";
 import { formatAddress } from "../link/index.ts";
 import { kernelTextAddress } from "../unwind/index.ts";
-import { compareCost, scanCost } from "./cost.ts";
+import { scanCost } from "./cost.ts";
 import {
+  isOwnStack,
   outcome,
   type Blocker,
   type Mechanism,
@@ -30,8 +30,9 @@ import {
   type Request,
   type Switched,
 } from "./mechanism.ts";
-import { loadModule, unloadModule } from "./module.ts";
-import { patchName, type PatchedFunction } from "./plan.ts";
+import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
+import { patchName } from "./plan.ts";
+import { jumpOf, overwrittenJump, runPreMismatch, tooShort } from "./run-pre.ts";
 
 /** How often it tries, and the virtual seconds between two tries. */
 export const KSPLICE_ATTEMPTS = 5;
@@ -95,7 +96,7 @@ function checkEachTask(
   let words = 0;
   for (const task of readTasks(g.read, image)) {
     if (task.state === TASK_STATE.DEAD) continue;
-    const isSelf = g.registers.sp > task.stack.lo && g.registers.sp <= task.stack.hi;
+    const isSelf = isOwnStack(g, task);
     const blocker = (reason: string, symbol?: string, stack: readonly bigint[] = []): Blocker => ({
       task: task.comm,
       pid: task.pid,
@@ -162,46 +163,38 @@ function* checkAndCommit(
   return checked;
 }
 
-/** Run-pre matching: a function whose running bytes are not the expected ones. */
-function* mismatch(request: Request): Program<PatchedFunction | undefined> {
-  const { functions } = request.plan;
-  return yield* look("word", (g) => ({
-    value: functions.find((f) => g.read(f.oldVa, f.oldSize).some((b, i) => b !== f.oldText[i])),
-    cost: compareCost(functions.reduce((n, f) => n + f.oldSize, 0)),
-  }));
-}
-
 function* enable(request: Request): Program<Outcome> {
   const { image, plan } = request;
-  const short = plan.functions.find(
-    (f) => f.jumpVa + BigInt(JMP_SIZE) > f.oldVa + BigInt(f.oldSize),
-  );
+  const short = tooShort(plan);
   if (short)
     return outcome("refused", `${short.name}: shorter than the ${JMP_SIZE} bytes of a jump`);
-  const wrong = yield* mismatch(request);
-  if (wrong) return outcome("refused", `${wrong.name}: the running code is not the expected code`);
-  yield* loadModule(image, plan);
-  return yield* attempts(
-    request,
-    plan.functions.map((f) => recordOf(f.name, f.oldVa, f.oldSize)),
-    "replaced",
-    function* () {
-      for (const f of plan.functions) yield* write(f.jumpVa, branchTo("jmp", f.jumpVa, f.newVa));
-    },
-  );
+  const failed = yield* loadModule(image, plan);
+  if (failed !== 0) return outcome("refused", insmodError(plan, failed));
+  const wrong = yield* runPreMismatch(plan);
+  const done =
+    wrong === undefined
+      ? yield* attempts(
+          request,
+          plan.functions.map((f) => recordOf(f.name, f.oldVa, f.oldSize)),
+          "replaced",
+          function* () {
+            for (const f of plan.functions) yield* write(f.jumpVa, jumpOf(f).bytes);
+          },
+        )
+      : outcome("refused", `${wrong}: the running code is not the expected code`);
+  if (done.result !== "applied") yield* unloadModule(image, plan);
+  return done;
 }
 
 function* disable(request: Request): Program<Outcome> {
   const { image, plan } = request;
-  for (const f of plan.functions) {
-    const jump = branchTo("jmp", f.jumpVa, f.newVa);
-    const isIntact = yield* look("word", (g) => ({
-      value: g.read(f.jumpVa, JMP_SIZE).every((b, i) => b === jump[i]),
-      cost: compareCost(JMP_SIZE),
-    }));
-    if (isIntact) continue;
-    yield* log(`ksplice: Trampoline at ${f.jumpVa.toString(16)} has been overwritten.`);
-    return outcome("refused", `${f.name}: the trampoline has been overwritten`);
+  if ((yield* findModule(image, plan)) === undefined) {
+    return outcome("refused", "the patch is not in force");
+  }
+  const other = yield* overwrittenJump(plan);
+  if (other !== undefined) {
+    yield* log(`ksplice: Trampoline at ${other.va.toString(16)} has been overwritten.`);
+    return outcome("refused", `${other.name}: the trampoline has been overwritten`);
   }
   const done = yield* attempts(
     request,

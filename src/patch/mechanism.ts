@@ -1,7 +1,7 @@
 // What every mechanism is: a name, a sentence, and a program of steps that ends in an outcome. The machine's side of it
 // (who executes a step, what it costs) is session.ts; what the outcome is worth is for src/check to say.
 import type { Image } from "../link/index.ts";
-import type { GuestView, Program } from "../kernel/index.ts";
+import type { GuestView, Program, Task } from "../kernel/index.ts";
 import type { UnwinderName } from "../unwind/index.ts";
 import type { PatchPlan } from "./plan.ts";
 
@@ -40,6 +40,8 @@ export interface Request {
   readonly hz: number;
   /** Whose rows the mechanism walks by, where it walks. */
   readonly unwinder: UnwinderName;
+  /** The patch takes the place of all that are in force: for the mechanisms that know the notion. */
+  readonly replace?: boolean;
 }
 
 /** What patchd is given: a program, and what a task is answered that asks about its own stack. */
@@ -76,6 +78,11 @@ export function outcome(
 export function jobOf(m: Mechanism, request: Request, what: "enable" | "disable" = "enable"): Job {
   const make = (): Program<Outcome> => m[what](request);
   return m.stackCheck === undefined ? { make } : { make, stackCheck: m.stackCheck(request) };
+}
+
+/** The task on whose stack the patch call was made: the one that looks. */
+export function isOwnStack(g: GuestView, { stack }: Task): boolean {
+  return g.registers.sp > stack.lo && g.registers.sp <= stack.hi;
 }
 
 export function isOutcome(value: unknown): value is Outcome {

@@ -13,6 +13,10 @@ export interface PatchedFunction {
   readonly oldSize: number;
   readonly newVa: bigint;
   readonly newSize: number;
+  /** First instruction of the new function behind its own fentry, or its first one when it has none. */
+  readonly newBodyVa: bigint;
+  /** Whether the new function has a fentry site: kpatch enters it behind that. */
+  readonly newHasFentry: boolean;
   /** The fentry site of the old function, undefined when it has none. */
   readonly site: bigint | undefined;
   /** Where a jump over the entry goes: behind an endbr64. */
@@ -72,6 +76,7 @@ function functionPlan(image: Image, module: Image, name: string): PatchedFunctio
         : `${module.name}: ${name} is no function of ${image.name}, expected one to replace`,
     );
   }
+  const newSite = module.fentrySites.find((v) => v >= fresh.va && v < fresh.va + fresh.size);
   const size = Number(old.size);
   const bytes = imageBytes(image, old.va, size);
   const site = image.fentrySites.find((v) => v >= old.va && v < old.va + old.size);
@@ -90,6 +95,8 @@ function functionPlan(image: Image, module: Image, name: string): PatchedFunctio
     oldSize: size,
     newVa: fresh.va,
     newSize: Number(fresh.size),
+    newBodyVa: newSite === undefined ? fresh.va : newSite + 5n,
+    newHasFentry: newSite !== undefined,
     site,
     jumpVa,
     bodyVa: old.va + BigInt(body),

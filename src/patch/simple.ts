@@ -1,7 +1,6 @@
 // simple: Ingo Molnar's method. Every user task queues at the checkpoint, then every kernel thread parks; when all hold
 // no kernel state, every CPU is stopped for the moment of writing, and then everybody is let go. If one does not come in
 // time, nothing was written and everybody is let go all the same. No stack is walked to decide anything.
-import { branchTo } from "../ftrace/index.ts";
 import { call, log, look, stopMachine, write, type Program } from "../kernel/index.ts";
 import {
   absent,
@@ -14,15 +13,24 @@ import {
   readCrowd,
   type Crowd,
 } from "./checkpoint.ts";
+import { compareCost } from "./cost.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
-import { loadModule, unloadModule } from "./module.ts";
+import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
 import { quiescentSet } from "./quiescent-set.ts";
+import {
+  findMismatch,
+  jumpOf,
+  overwrittenJump,
+  runPreMismatch,
+  tooShort,
+  type Expected,
+} from "./run-pre.ts";
 
 /** Virtual seconds from the request until everybody is let go with nothing done. */
 export const SIMPLE_TIMEOUT_S = 15;
 
-/** What is written at quiescence. */
-type TextWrite = { readonly va: bigint; readonly bytes: Uint8Array };
+/** What is written at quiescence. before: what has to be there then. */
+type TextWrite = Expected & { readonly before: Uint8Array };
 
 function* enable(request: Request): Program<Outcome> {
   const { image, plan } = request;
@@ -32,20 +40,42 @@ function* enable(request: Request): Program<Outcome> {
     const names = touched.map((f) => f.name).join(", ");
     return outcome("refused", `${names}: on a stack or running even when everything is quiescent`);
   }
-  const short = plan.functions.find((f) => f.jumpVa + 5n > f.oldVa + BigInt(f.oldSize));
+  const short = tooShort(plan);
   if (short) return outcome("refused", `${short.name}: shorter than the 5 bytes of a jump`);
-  yield* loadModule(image, plan);
-  return yield* atQuiescence(
-    request,
-    plan.functions.map((f) => ({ va: f.jumpVa, bytes: branchTo("jmp", f.jumpVa, f.newVa) })),
-    "patched",
-  );
+  const failed = yield* loadModule(image, plan);
+  if (failed !== 0) return outcome("refused", insmodError(plan, failed));
+  const wrong = yield* runPreMismatch(plan);
+  const done =
+    wrong === undefined
+      ? yield* atQuiescence(
+          request,
+          plan.functions.map((f) => ({ ...jumpOf(f), before: f.oldBytes })),
+          "patched",
+        )
+      : outcome("refused", mismatched(wrong));
+  if (done.result !== "applied") yield* unloadModule(image, plan);
+  return done;
+}
+
+function mismatched(name: string): string {
+  return `${name}: the running code is not the expected code`;
 }
 
 function* disable(request: Request): Program<Outcome> {
-  const writes = request.plan.functions.map((f) => ({ va: f.jumpVa, bytes: f.oldBytes }));
+  const { image, plan } = request;
+  if ((yield* findModule(image, plan)) === undefined) {
+    return outcome("refused", "the patch is not in force");
+  }
+  const other = yield* overwrittenJump(plan);
+  if (other !== undefined) {
+    return outcome("refused", `${other.name}: the jump has been overwritten`);
+  }
+  const writes = plan.functions.map((f) => {
+    const jump = jumpOf(f);
+    return { ...jump, bytes: f.oldBytes, before: jump.bytes };
+  });
   const done = yield* atQuiescence(request, writes, "restored");
-  if (done.result === "applied") yield* unloadModule(request.image, request.plan);
+  if (done.result === "applied") yield* unloadModule(image, plan);
   return done;
 }
 
@@ -75,9 +105,10 @@ function* atQuiescence(
       }
       if (threads.length === 0) {
         const written = yield* stopMachine(writeIfQuiescent(writes));
-        if (written) {
-          yield* log(`simple: everybody is quiescent, ${done}`);
+        if (written !== "too early") {
           yield* closeCheckpoint(parkAsked);
+          if (written !== "written") return outcome("refused", mismatched(written.name));
+          yield* log(`simple: everybody is quiescent, ${done}`);
           return outcome("applied", `${done} at quiescence`, [], switchedOf(c));
         }
       }
@@ -99,15 +130,25 @@ function switchedOf(c: Crowd): readonly Switched[] {
   ];
 }
 
-/** With every CPU stopped: looks once more, and writes all jumps or none. */
-function* writeIfQuiescent(writes: readonly TextWrite[]): Program<boolean> {
+/** With every CPU stopped: looks once more, and writes all jumps or none. Answers what is not what it has to be. */
+function* writeIfQuiescent(
+  writes: readonly TextWrite[],
+): Program<"written" | "too early" | Expected> {
   const still = yield* look("stop_machine", (g) => {
     const c = readCrowd(g);
     return { value: [...c.users, ...c.kthreads].every(isGathered), cost: crowdCost(c) };
   });
-  if (!still) return false;
+  if (!still) return "too early";
+  const wrong = yield* look("stop_machine", (g) => ({
+    value: findMismatch(
+      g.read,
+      writes.map((w) => ({ ...w, bytes: w.before })),
+    ),
+    cost: compareCost(writes.length * 5),
+  }));
+  if (wrong !== undefined) return wrong;
   for (const w of writes) yield* write(w.va, w.bytes);
-  return true;
+  return "written";
 }
 
 export const simple: Mechanism = {

@@ -22,6 +22,8 @@ export interface BuiltScenario {
   readonly modules: Readonly<Record<string, Obj>>;
 }
 
+const PAGE_SIZE = 4096n;
+
 /** What kmalloc has: enough for every structure of patching and tracing, and something for each task. */
 function kmallocArenaSize({ tasks }: Scenario): bigint {
   return 0x8_0000n + ((BigInt(tasks) * 64n) & ~0xffffn);
@@ -68,14 +70,21 @@ function moduleName({ name }: SourceFile): string {
   return name.replace(/^.*\//, "").replace(/\.S$/, "").replaceAll("-", "_");
 }
 
-/** Links a patch object at the place that the kernel keeps for it. */
-export function linkPatch(image: Image, obj: Obj): Image {
+/** Links a patch object at the place that the kernel keeps for it. behind: a patch that lies there already. */
+export function linkPatch(image: Image, obj: Obj, behind?: Image): Image {
   const room = findSymbol(image, "patch_room");
   if (room === undefined) throw new ScenarioError(`${image.name}: the kernel has no patch_room`);
   const segment = image.segments.find((s) => room.va >= s.va && room.va < s.va + BigInt(s.memSize));
   if (segment === undefined) throw new ScenarioError(`${image.name}: patch_room has no memory`);
+  const ends = (behind?.segments ?? []).map((s) => s.va + BigInt(s.memSize) - room.va);
+  const end = ends.reduce((a, b) => (a > b ? a : b), 0n);
+  const skip = (end + PAGE_SIZE - 1n) & -PAGE_SIZE;
   const pa = segment.pa + (room.va - segment.va);
-  return linkModule(obj, image, { va: room.va, pa, room: Number(room.size) });
+  return linkModule(obj, image, {
+    va: room.va + skip,
+    pa: pa + skip,
+    room: Number(room.size - skip),
+  });
 }
 
 /** Assembles one file with the scenario's constants and includes. */

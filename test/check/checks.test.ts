@@ -68,8 +68,8 @@ describe("the promises", () => {
     expect(messages).toContain("paced is in the old xfer_submit at the commit");
   });
 
-  it("are broken by kpatch when it counts its entries before they are written, on a running machine", () => {
-    expect(checksUnder(mutants.KPATCH_THAT_COUNTS_FIRST, 3)).toContain("promise");
+  it("are broken by kpatch when it says that all is in force before it is, on a running machine", () => {
+    expect(checksUnder(mutants.KPATCH_THAT_SAYS_SO_FIRST, 3)).toContain("promise");
   });
 
   it("are broken by klp when its worker does not look", () => {

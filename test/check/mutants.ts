@@ -51,34 +51,34 @@ function from(name: string, apply: (r: Request, own: Mechanism) => Program<Outco
 export const SIMPLE_THAT_DOES_NOT_WAIT = from("simple", (r, own) =>
   lied(own.enable(r), (under, value) => {
     if (under === "tasklist_lock") return { users: [], kthreads: [] };
-    return under === "stop_machine" ? true : value;
+    return under === "stop_machine" && typeof value === "boolean" ? true : value;
   }),
 );
 
 /** kpatch that finds nobody on any stack. */
 export const KPATCH_THAT_DOES_NOT_LOOK = from("kpatch", (r, own) => lied(own.enable(r), nobody));
 
-/** kpatch that publishes without stop_machine, and counts its entries before it has written them. */
-export const KPATCH_THAT_COUNTS_FIRST = from("kpatch", function* (r, own) {
+/** kpatch that says that all is in force, without stop_machine, before it has added its functions. */
+export const KPATCH_THAT_SAYS_SO_FIRST = from("kpatch", function* (r, own) {
   const program = own.enable(r);
   const held: Step[] = [];
-  const count = symbolVa(r.image, "kpatch_nr_funcs");
-  const entries = symbolVa(r.image, "kpatch_funcs");
+  const state = symbolVa(r.image, "kpatch_state");
+  const head = symbolVa(r.image, "kpatch_func_hash");
   let next = program.next();
   while (!next.done) {
     const step = next.value;
     if (step.op === "stop" || step.op === "resume") next = program.next(0n);
     else if (step.op === "look") next = program.next(yield lying(step, nobody));
-    else if (step.op === "write" && step.va >= entries && step.va < entries + 256n) {
+    else if (step.op === "write" && step.va === head) {
       held.push(step);
       next = program.next();
-    } else if (step.op === "write" && step.va === count) {
-      yield step;
+    } else if (step.op === "cmpxchg" && step.va === state) {
+      const was = yield step;
       for (const late of held) {
         yield* sleep(1);
         yield late;
       }
-      next = program.next();
+      next = program.next(was);
     } else next = program.next(yield step);
   }
   return next.value;

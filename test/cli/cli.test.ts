@@ -233,12 +233,8 @@ describe("run's other outputs", () => {
     const logged = (await quiesce(...words, `${seed}`, "--log")).out;
     for (const h of run?.held ?? []) {
       expect(logged).toContain(`kpatch: ${h.reason}`);
-      expect(logged).toContain(`(PID: ${h.pid} Comm: ${h.task}; `);
-      // A walk by frame pointers passes over who stands in front of his push: what it saw is so, in that order.
-      const truth = h.truth.map((f) => f.symbol);
-      const seen = h.stack.map((f) => f.symbol);
-      expect(truth.filter((s) => seen.includes(s))).toEqual(seen);
-      expect(seen.length).toBeGreaterThan(2);
+      expect(logged).toContain(`kpatch: PID: ${h.pid} Comm: ${h.task}`);
+      expect(h.truth.map((f) => f.symbol)).toEqual(h.stack.map((f) => f.symbol));
     }
     expect(run?.switched.some((s) => s.pid === run.held[0]?.pid)).toBe(true);
   });

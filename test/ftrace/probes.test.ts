@@ -11,14 +11,11 @@ import {
   registerKprobe,
   unregisterFtraceGraph,
   unregisterKprobe,
-  type Registered,
 } from "../../src/ftrace/index.ts";
 import {
   call,
   ERRNO,
   FTRACE_CONSTANTS,
-  KPROBE,
-  readField,
   returnTrampolines,
   type Task,
 } from "../../src/kernel/index.ts";
@@ -44,14 +41,6 @@ beforeAll(async () => {
 function results(k: Kernel): readonly bigint[] {
   return built.scenario.results.map((r) => k.word(r));
 }
-
-function kprobe(r: Registered): bigint {
-  if (!r.ok) throw new Error(`not registered: ${r.error}`);
-  return r.kprobe;
-}
-
-const missed = (k: Kernel, r: Registered): bigint =>
-  readField(k.session.read, KPROBE, kprobe(r), "nmissed");
 
 function finish(k: Kernel): void {
   if (k.session.events().doneAt !== undefined) return;
@@ -255,81 +244,6 @@ describe("a kprobe on any other instruction", () => {
         error: -EINVAL,
       });
     }
-  });
-
-  test("is found behind another probe of its function, whose int3 hides an instruction", () => {
-    const k = new Kernel(built);
-    const pre = k.va("probe_pre");
-    for (const name of ["probe_me_load", "probe_me_lea", "probe_me_add"]) {
-      expect(k.do(() => registerKprobe(k.image, k.va(name), { pre, post: 0n })).ok, name).toBe(
-        true,
-      );
-    }
-    expect([k.do(() => call("probe_me", 7n)), k.word("probe_pre_hits")]).toEqual([26n, 3n]);
-    // The second of them leaves the list from its middle.
-    expect(k.do(() => unregisterKprobe(k.image, k.va("probe_me_lea")))).toBe(0);
-    expect([k.do(() => call("probe_me", 7n)), k.word("probe_pre_hits")]).toEqual([26n, 5n]);
-  });
-
-  test("that is hit in a handler is stepped and missed, and the one whose handler it is goes on", () => {
-    const k = new Kernel(built);
-    const outer = k.do(() =>
-      registerKprobe(k.image, k.va("probe_me_load"), {
-        pre: k.va("probe_pre_calls"),
-        post: k.va("probe_post"),
-      }),
-    );
-    const inside = k.va("probe_inner") + 5n;
-    const inner = k.do(() =>
-      registerKprobe(k.image, inside, { pre: k.va("probe_pre_other"), post: 0n }),
-    );
-    expect(k.do(() => call("probe_me", 7n))).toBe(26n);
-    expect([k.word("probe_pre_hits"), k.word("probe_post_hits"), k.word("probe_rax")]).toEqual([
-      1n,
-      1n,
-      50n,
-    ]);
-    expect([missed(k, outer), missed(k, inner), k.word("probe_other_hits")]).toEqual([0n, 1n, 0n]);
-    // Alone it is called again.
-    expect([k.do(() => call("probe_outer")), k.word("probe_other_hits")]).toEqual([51n, 1n]);
-  });
-
-  test("whose slot is interrupted by a NMI with a probe in its handler: each gets its own IF back", () => {
-    const k = new Kernel(built, 1);
-    const m = k.session.machine;
-    const { pre, post } = { pre: k.va("probe_pre"), post: k.va("probe_post") };
-    const outer = k.do(() => registerKprobe(k.image, k.va("probe_me_load"), { pre, post }));
-    const inNmi = k.va("default_do_nmi") + 5n; // push %rbp
-    const inner = k.do(() =>
-      registerKprobe(k.image, inNmi, { pre: k.va("probe_pre_other"), post: 0n }),
-    );
-    const slots = [outer, inner].map((r) => readField(k.session.read, KPROBE, kprobe(r), "slot"));
-    const order: string[] = [];
-    const isOn = (v: number): boolean => (m.reg(v, "rflags") & 0x200n) !== 0n;
-    const stops: readonly (readonly [string, bigint])[] = [
-      ["probed", k.va("probe_me_load")],
-      ["slot", slots[0] ?? 0n],
-      ["NMI's slot", slots[1] ?? 0n],
-      ["NMI goes on", inNmi + 1n],
-      ["goes on", k.va("probe_me_lea")],
-    ];
-    for (const [id, [, lo]] of stops.entries()) k.session.watch({ kind: "stop", lo, id });
-    k.session.onStop = (id, v) => {
-      const name = stops[id]?.[0] ?? "";
-      if (name === "slot" && !order.some((o) => o.startsWith(name))) m.nmi(v);
-      order.push(`${name}: IF ${isOn(v) ? "on" : "off"}`);
-    };
-    expect(k.do(() => call("probe_me", 7n))).toBe(26n);
-    expect(order.filter((o, i) => o !== order[i - 1])).toEqual([
-      "probed: IF on",
-      "slot: IF off",
-      "NMI's slot: IF off",
-      "NMI goes on: IF off",
-      "slot: IF off",
-      "goes on: IF on",
-    ]);
-    expect([k.word("probe_pre_hits"), k.word("probe_post_hits")]).toEqual([1n, 1n]);
-    expect([missed(k, inner), k.word("probe_other_hits")]).toEqual([1n, 0n]);
   });
 
   test("under load on several CPUs nobody notices it", () => {

@@ -6,6 +6,7 @@ import {
   BP_DESC,
   fieldVa,
   KPATCH_FUNC,
+  MODULE,
   PERCPU,
   perCpuVa,
   RQ,
@@ -181,18 +182,29 @@ function loadPatch(guest: Guest): void {
   for (const site of patch.fentrySites) {
     guest.machine.write(site, Uint8Array.of(0x0f, 0x1f, 0x44, 0, 0));
   }
+  // The structures lie behind the patch: a module on the list for its BUG table, and the functions for the handler.
+  const room = symbolVa(image, "patch_room") + 0x8000n;
   const table = patch.sections.find((s) => s.name === "__bug_table");
-  guest.machine.write64(symbolVa(image, "module_bug_table"), table?.va ?? 0n);
+  const list = fieldVa(MODULE, room, "list");
+  const modules = symbolVa(image, "modules");
+  guest.machine.write64(fieldVa(MODULE, room, "bug_table"), table?.va ?? 0n);
   guest.machine.write64(
-    symbolVa(image, "module_bug_table_end"),
+    fieldVa(MODULE, room, "bug_table_end"),
     (table?.va ?? 0n) + BigInt(table?.size ?? 0),
   );
+  for (const link of [list, modules]) {
+    guest.machine.write64(link, link === list ? modules : list);
+    guest.machine.write64(link + 8n, link === list ? modules : list);
+  }
+  let first = 0n;
   scenario.functions.forEach((f, i) => {
-    const at = symbolVa(image, "kpatch_funcs") + BigInt(i * KPATCH_FUNC.size);
+    const at = room + BigInt(MODULE.size + i * KPATCH_FUNC.size);
     guest.machine.write64(fieldVa(KPATCH_FUNC, at, "old_addr"), symbolVa(image, f));
     guest.machine.write64(fieldVa(KPATCH_FUNC, at, "new_addr"), symbolVa(patch, f));
+    guest.machine.write64(fieldVa(KPATCH_FUNC, at, "next"), first);
+    first = at;
   });
-  guest.machine.write32(symbolVa(image, "kpatch_nr_funcs"), scenario.functions.length);
+  guest.machine.write64(symbolVa(image, "kpatch_func_hash"), first);
 }
 
 function callInsn(from: bigint, to: bigint): Uint8Array {

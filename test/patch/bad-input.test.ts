@@ -26,7 +26,7 @@ import {
 import { makePatch, systemOf } from "../../src/patch/klp/klp.ts";
 import { sysfsTree } from "../../src/patch/klp/sysfs.ts";
 import { readPatches, readTransition } from "../../src/patch/klp/view.ts";
-import { loadModule } from "../../src/patch/module.ts";
+import { loadModule, unloadModule } from "../../src/patch/module.ts";
 import type { BuiltScenario } from "../../src/scenario/index.ts";
 import { buildWith, Kernel } from "../kernel/programs.ts";
 
@@ -96,10 +96,12 @@ function enable(k: Kernel, { name, make }: Change = {}): number {
   const { plan } = request;
   const module = { ...plan.module, name: name ?? plan.module.name };
   return k.do(function* () {
-    yield* loadModule(request.image, plan);
+    const loaded = yield* loadModule(request.image, plan, true);
     const va = yield* makePatch({ ...request, plan: { ...plan, module } });
     if (make !== undefined) yield* make(va);
-    return (yield* klpEnablePatch(systemOf(request), va)).error;
+    const { error } = yield* klpEnablePatch(systemOf(request), va);
+    if (error !== 0 && loaded === 0) yield* unloadModule(request.image, plan);
+    return error;
   });
 }
 

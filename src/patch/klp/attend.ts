@@ -41,8 +41,9 @@ function* jiffies(k: KlpSystem): Program<number> {
 /** Enables the patch, then serves messages whose values are SysfsRequests for ever; answers each with 0 or an errno. */
 function* attend(request: Request): Program<Outcome> {
   const k = systemOf(request);
-  yield* loadModule(request.image, request.plan);
-  const { error } = yield* klpEnablePatch(k, yield* makePatch(request));
+  const failed = yield* loadModule(request.image, request.plan, true);
+  const { error } =
+    failed === 0 ? yield* klpEnablePatch(k, yield* makePatch(request)) : { error: failed };
   yield* reply(REPLY_LOADED, error);
   let due = (yield* jiffies(k)) + k.hz;
   for (;;) {

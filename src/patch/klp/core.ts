@@ -12,7 +12,6 @@ import {
   log,
   MODULE,
   readField,
-  readString,
   readModule,
   symbolVa,
   withMutex,
@@ -22,7 +21,7 @@ import {
   type Upcall,
 } from "../../kernel/index.ts";
 import { callPost, callPrePatch, callPreUnpatch } from "./callbacks.ts";
-import { initListHead, listAddTail } from "./lists.ts";
+import { initListHead, listAddTail } from "../lists.ts";
 import { patchObject, unpatchObject } from "./objects.ts";
 import { addNops, freePatch } from "./replace.ts";
 import { initObjectLoaded } from "./symbols.ts";
@@ -39,7 +38,15 @@ import {
   UNPATCHED,
   type Tried,
 } from "./transition.ts";
-import { readPatch, readPatches, readStates, see, type KlpObject, type KlpPatch } from "./view.ts";
+import {
+  readPatch,
+  readPatches,
+  readStates,
+  readString,
+  see,
+  type KlpObject,
+  type KlpPatch,
+} from "./view.ts";
 
 const { EBUSY, EINVAL } = CONSTANTS;
 const EEXIST = 17;

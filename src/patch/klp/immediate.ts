@@ -1,34 +1,51 @@
 // immediate: livepatch's null model. The functions are redirected by ftrace at once, for everybody, and no stack is looked at:
 // an activation that has begun in an old function ends there. The second control: whole functions, and nothing more.
-import { symbolVa, withMutex, type Program } from "../../kernel/index.ts";
+import {
+  call,
+  ERRNO,
+  KLP_PATCH,
+  readField,
+  symbolVa,
+  withMutex,
+  type Program,
+} from "../../kernel/index.ts";
 import { outcome, type Mechanism, type Outcome, type Request } from "../mechanism.ts";
-import { loadModule } from "../module.ts";
+import { insmodError, loadModule, unloadModule } from "../module.ts";
 import { patchName } from "../plan.ts";
 import { initPatch, initPatchEarly } from "./core.ts";
 import { freeMade, makePatch, systemOf } from "./klp.ts";
 import { patchObject, unpatchObjects } from "./objects.ts";
 import { freePatch } from "./replace.ts";
+import type { KlpSystem } from "./system.ts";
 import { readPatch, readPatches, see } from "./view.ts";
 
 function* enable(request: Request): Program<Outcome> {
   const k = systemOf(request);
-  yield* loadModule(request.image, request.plan);
+  // The module of before is still there when the patch was taken back.
+  const failed = yield* loadModule(request.image, request.plan, true);
+  if (failed !== 0 && failed !== -ERRNO.EEXIST) {
+    return outcome("refused", insmodError(request.plan, failed));
+  }
   const va = yield* makePatch(request);
-  const error = yield* withMutex(
-    symbolVa(k.image, "klp_mutex"),
-    (function* (): Program<number> {
-      yield* initPatchEarly(va);
-      const failed = yield* initPatch(k, va);
-      if (failed !== 0) return failed;
-      for (const object of (yield* see((g) => readPatch(g.read, va))).objects) {
-        const wrong = yield* patchObject(k, object);
-        if (wrong !== 0) return wrong;
-      }
-      return 0;
-    })(),
-  );
-  if (error !== 0) return outcome("refused", `the functions could not be redirected (${error})`);
-  return outcome("applied", "every function was redirected");
+  const error = yield* withMutex(symbolVa(k.image, "klp_mutex"), redirect(k, va));
+  if (error === 0) return outcome("applied", "every function was redirected");
+  yield* freeMade(va);
+  yield* unloadModule(request.image, request.plan); // where it is in use, it stays
+  return outcome("refused", `the functions could not be redirected (${error})`);
+}
+
+/** All functions or none. Answers 0 or an errno. */
+function* redirect(k: KlpSystem, va: bigint): Program<number> {
+  yield* call("try_module_get", yield* see((g) => readField(g.read, KLP_PATCH, va, "mod")));
+  yield* initPatchEarly(va);
+  let error = yield* initPatch(k, va);
+  const { objects } = yield* see((g) => readPatch(g.read, va));
+  for (const object of error === 0 ? objects : []) {
+    error = yield* patchObject(k, object);
+    if (error !== 0) break;
+  }
+  if (error !== 0) yield* freePatch(k, yield* see((g) => readPatch(g.read, va)));
+  return error;
 }
 
 /** The module stays: somebody may still be in a new function, and nobody looks. */

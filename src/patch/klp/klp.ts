@@ -8,6 +8,7 @@ import {
   KLP_PATCH,
   progress,
   readField,
+  readModules,
   readTasks,
   sleep,
   write,
@@ -15,7 +16,7 @@ import {
   type GuestView,
   type Program,
 } from "../../kernel/index.ts";
-import { loadModule, unloadModule } from "../module.ts";
+import { findModule, insmodError, loadModule, unloadModule } from "../module.ts";
 import { patchName } from "../plan.ts";
 import {
   outcome,
@@ -36,7 +37,10 @@ export function systemOf({ image, plan, hz, unwinder }: Request): KlpSystem {
     image,
     hz,
     unwinder,
-    modules: () => [{ va: 0n, name: patchName(plan.module.name), image: plan.module }],
+    modules: (read) =>
+      readModules(read, image)
+        .filter((m) => m.name === patchName(plan.module.name))
+        .map((m) => ({ va: m.va, name: m.name, image: plan.module })),
   };
 }
 
@@ -47,8 +51,9 @@ function* copyString(text: string): Program<bigint> {
   return va;
 }
 
-/** Makes a klp_patch with one object, the kernel, of a plan's functions. Nobody knows it yet. */
-export function* makePatch({ plan }: Request): Program<bigint> {
+/** Makes a klp_patch with one object, the kernel, of a plan's functions, for its module. Nobody knows it yet. */
+export function* makePatch({ image, plan, replace }: Request): Program<bigint> {
+  const mod = yield* findModule(image, plan);
   const nr = plan.functions.length;
   const funcs = yield* call("kzalloc", BigInt((nr + 1) * KLP_FUNC.size));
   for (const [i, f] of plan.functions.entries()) {
@@ -61,6 +66,8 @@ export function* makePatch({ plan }: Request): Program<bigint> {
   const patch = yield* call("kzalloc", BigInt(KLP_PATCH.size));
   yield* writeField(KLP_PATCH, patch, "name", yield* copyString(patchName(plan.module.name)));
   yield* writeField(KLP_PATCH, patch, "objs", objs);
+  yield* writeField(KLP_PATCH, patch, "mod", mod?.va ?? 0n);
+  yield* writeField(KLP_PATCH, patch, "replace", replace === true ? 1n : 0n);
   return patch;
 }
 
@@ -119,9 +126,14 @@ function* complete(k: KlpSystem, begun: Begun, done: string): Program<Outcome> {
 
 function* enable(request: Request): Program<Outcome> {
   const k = systemOf(request);
-  yield* loadModule(request.image, request.plan);
-  const begun = yield* klpEnablePatch(k, yield* makePatch(request));
+  const { image, plan } = request;
+  const failed = yield* loadModule(image, plan, true);
+  if (failed !== 0) return outcome("refused", insmodError(plan, failed));
+  const made = yield* makePatch(request);
+  const begun = yield* klpEnablePatch(k, made);
   if (begun.error !== 0) {
+    yield* freeMade(made);
+    yield* unloadModule(image, plan);
     return outcome("failed", `the patch could not be enabled (${begun.error})`);
   }
   return yield* complete(k, begun, "every task was switched");

@@ -23,7 +23,7 @@ import {
   type Program,
 } from "../../kernel/index.ts";
 import { KLP, type KlpSystem } from "./system.ts";
-import { initListHead, listAdd, listDel } from "./lists.ts";
+import { initListHead, listAdd, listDel } from "../lists.ts";
 import { findOps, see, type KlpFunc, type KlpObject, type KlpPatch } from "./view.ts";
 
 const FLAGS =

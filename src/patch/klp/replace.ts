@@ -13,7 +13,7 @@ import {
   type Program,
 } from "../../kernel/index.ts";
 import { readPatches, see, type KlpFunc, type KlpObject, type KlpPatch } from "./view.ts";
-import { initListHead, listAddTail, listDel } from "./lists.ts";
+import { initListHead, listAddTail, listDel } from "../lists.ts";
 import { unpatchObjects } from "./objects.ts";
 import type { KlpSystem } from "./system.ts";
 

@@ -10,6 +10,7 @@ import {
   type Trace,
 } from "../../unwind/index.ts";
 import { walkCost } from "../cost.ts";
+import { isOwnStack } from "../mechanism.ts";
 import type { KlpSystem } from "./system.ts";
 import { findOps, readPatch, type KlpPatch } from "./view.ts";
 
@@ -52,10 +53,6 @@ export function checkedRanges(g: GuestView, patch: KlpPatch, target: number): re
   return ranges;
 }
 
-function isOwn(g: GuestView, task: Task): boolean {
-  return g.registers.sp > task.stack.lo && g.registers.sp <= task.stack.hi;
-}
-
 function traceOf(g: GuestView, k: KlpSystem, task: Task, isSelf: boolean): Trace {
   const memory = walkMemory(
     g.read,
@@ -77,7 +74,7 @@ export function checkTask(
   taskVa: bigint,
 ): { readonly value: Checked; readonly cost: number } {
   const task = readTask(g.read, k.image, taskVa);
-  const isSelf = isOwn(g, task);
+  const isSelf = isOwnStack(g, task);
   const none = { symbol: undefined, doubt: undefined, stack: [] } as const;
   const isCurrent = readRunQueues(g.read, k.image).some((q) => q.curr === taskVa);
   if (!isSelf && isCurrent) return { value: { obstacle: "running", ...none }, cost: 0 };

@@ -8,13 +8,13 @@ import {
   KLP_STATE,
   look,
   readField,
-  readString,
   readUint,
   symbolVa,
   type GuestView,
   type Program,
   type Read,
 } from "../../kernel/index.ts";
+import { listEntries } from "../lists.ts";
 import type { Image } from "../../link/index.ts";
 
 /** struct klp_func. */
@@ -52,11 +52,17 @@ export interface KlpPatch {
   readonly objects: readonly KlpObject[];
 }
 
-/** The entries of a list_head, as addresses of the list_heads in them. */
-export function listEntries(read: Read, head: bigint): readonly bigint[] {
-  const out: bigint[] = [];
-  for (let at = readUint(read, head, 8); at !== head; at = readUint(read, at, 8)) out.push(at);
-  return out;
+const NAME_MAX = 512;
+
+/** The NUL-terminated string at va. */
+export function readString(read: Read, va: bigint): string {
+  let text = "";
+  for (let at = va; text.length < NAME_MAX; at++) {
+    const c = Number(readUint(read, at, 1));
+    if (c === 0) break;
+    text += String.fromCharCode(c);
+  }
+  return text;
 }
 
 export function readFunc(read: Read, va: bigint): KlpFunc {

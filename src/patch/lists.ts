@@ -1,6 +1,6 @@
 // The kernel's doubly linked lists, changed through the patch call one store at a time, in the order of the kernel's
 // stores: a handler that follows the next pointers sees the list before or after. include/linux/rculist.h
-import { look, readUint, writeWord, type Program } from "../../kernel/index.ts";
+import { look, readUint, writeWord, type Program, type Read } from "../kernel/index.ts";
 
 const PREV = 8n;
 
@@ -36,4 +36,11 @@ export function* listDel(entry: bigint): Program<void> {
   const prev = yield* word(entry + PREV);
   yield* writeWord(next + PREV, prev);
   yield* writeWord(prev, next);
+}
+
+/** The entries of a list_head, as addresses of the list_heads in them. */
+export function listEntries(read: Read, head: bigint): readonly bigint[] {
+  const out: bigint[] = [];
+  for (let at = readUint(read, head, 8); at !== head; at = readUint(read, at, 8)) out.push(at);
+  return out;
 }
