@@ -352,6 +352,7 @@ export const CAREFUL_IO = 4; // one on ports is
 export const CAREFUL_STALE = 8; // executes what it has fetched until it serializes
 export const CAREFUL_STORES = 16; // has a store buffer
 export const CAREFUL_TLB = 64; // keeps translations until something invalidates them
+export const CAREFUL_ALIGN = 128; // user accesses have to be aligned: CPL 3, CR0.AM, EFLAGS.AC
 export const CAREFUL_SPLIT = 32; // the store of an unlocked read-modify-write waits
 // What an instruction was, where that decides about traps behind it.
 export const LAST_SOFTWARE = 1; // a software interrupt that was delivered: no single step follows

@@ -4,7 +4,7 @@
 
 import { CC_OP, CC_R, Cc, MISC_ADDR32, RAX, RDX, U_IMM, U_MISC, U_SEG, Vector } from "./abi";
 import { arithmetic, carry, CondA, lazy } from "./flags";
-import { put, reach } from "./mmu";
+import { aligned, put, reach } from "./mmu";
 import { Memory, MemX, Operand } from "./operand";
 import { fault, the } from "./state";
 
@@ -234,12 +234,12 @@ export function cmpxchg<D extends Operand, S extends Operand, T>(up: usize): boo
 export function cmpxchgPair<D extends Memory, T>(up: usize): bool {
   const va = the<D>().va(up);
   if (sizeof<T>() == 8 && va & 15) return fault(Vector.GP, 0);
-  const half = sizeof<T>();
+  const half: u32 = sizeof<T>();
   const p = reach<T>(va, 1);
   if (!p) return false;
   const lo = <i64>load<T>(p);
   const q0 = reach<T>(va + half, 1);
-  if (!q0) return false;
+  if (!q0 || !aligned(va, 2 * half)) return false;
   const hi = <i64>load<T>(q0);
   const equal = lo == <i64>load<T>(RAX) && hi == <i64>load<T>(RDX);
   const newLo = equal ? <i64>load<T>(RAX + 24) : lo;

@@ -1,7 +1,7 @@
 // Guest memory: the software TLB in front of the page walk, and what a write has to look after (dirty pages, decoded
 // code). `reach` answers a wasm address for an access that lies in one page; an access that cannot be done in place
-// (it crosses a page, or no RAM is there) goes through a bounce buffer. SDM Vol. 3A, "4-Level Paging".
-// DIFFERS: no alignment checks: CR0.AM with AC set never raises #AC.
+// (it crosses a page, or no RAM is there) goes through a bounce buffer. While alignment is checked, the TLB is empty and
+// every access comes to reachSlow. SDM Vol. 3A, "4-Level Paging", "Interrupt 17--Alignment Check Exception (#AC)".
 
 import {
   AC,
@@ -10,6 +10,7 @@ import {
   B_PAGE_NEXT,
   BUFFERING,
   CAREFUL,
+  CAREFUL_ALIGN,
   CAREFUL_CODE,
   CAREFUL_DATA,
   CAREFUL_SPLIT,
@@ -96,6 +97,7 @@ const PTE_NX: u64 = 0x8000000000000000;
 const PTE_PA: u64 = 0x000ffffffffff000;
 const PA_RESERVED: u64 = 0x000fff0000000000; // MAXPHYADDR is 40
 const CR0_WP: u64 = 0x10000;
+const CR0_AM: u64 = 0x40000;
 const CR0_PG: u64 = 0x80000000;
 const CR4_PGE: u64 = 0x80;
 const CR4_SMEP: u64 = 0x100000;
@@ -110,6 +112,17 @@ export function selectTlb(): void {
   store<u32>(TLB_R, t);
   store<u32>(TLB_W, t + 2 * TLB_BYTES);
   store<u32>(JUMPS, JUMP_CACHES + ((v << 1) + user) * JUMP_BYTES);
+  if (load<u64>(EFL) & (<u64>AC) || load<u32>(CAREFUL) & CAREFUL_ALIGN) checkAlignment();
+}
+
+/** Decides whether accesses are checked for alignment, after what that hangs on has changed: CPL or AC. */
+function checkAlignment(): void {
+  const on =
+    load<i32>(CPL) == 3 && load<u64>(EFL) & (<u64>AC) && load<u64>(CR0) & CR0_AM ? CAREFUL_ALIGN : 0;
+  const old = load<u32>(CAREFUL);
+  if ((old & CAREFUL_ALIGN) == on) return;
+  store<u32>(CAREFUL, old ^ CAREFUL_ALIGN);
+  flushTlb(load<u32>(CURRENT));
 }
 
 export function flushTlb(v: i32): void {
@@ -146,7 +159,9 @@ export function flushWriteTlb(v: i32): void {
 export function setEfl(v: u64): void {
   const changed = (load<u64>(EFL) ^ v) & (<u64>AC);
   store<u64>(EFL, v);
-  if (changed && load<u64>(CR4) & CR4_SMAP) flushTlb(load<u32>(CURRENT));
+  if (!changed) return;
+  if (load<u64>(CR4) & CR4_SMAP) flushTlb(load<u32>(CURRENT));
+  checkAlignment();
 }
 
 export function canonical(va: u64): bool {
@@ -374,8 +389,13 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   }
   const pa = walk(va, access);
   if (pa == NOWHERE) return 0;
-  if (load<u32>(CAREFUL) & CAREFUL_DATA) noteAccess(va, n, w != READ);
   const room: u32 = 4096 - ((<u32>va) & 4095);
+  if (load<u32>(CAREFUL) & CAREFUL_ALIGN && (<u32>va) & (n - 1)) {
+    // A page fault comes first, in either page.
+    if (room >= n || walk((va + room) & ~(<u64>4095), access) != NOWHERE) fault(Vector.AC, 0);
+    return 0;
+  }
+  if (load<u32>(CAREFUL) & CAREFUL_DATA) noteAccess(va, n, w != READ);
   if (w && load<u32>(CAREFUL) & CAREFUL_STALE) forgetLines(pa, min<u32>(n, room));
   if (room >= n && pa + n <= load<u64>(RAM_SIZE) && !buffered()) {
     if (w) {
@@ -431,6 +451,12 @@ export function reachRun(va: u64, n: u32, w: i32): usize {
   const off = va - start;
   if (w ? off < span && off + n <= span : start == (va & ~(<u64>4095))) return hostAt(va, tlb);
   return reachSlow(va, n, w);
+}
+
+/** Whether an operand that is reached in parts may lie at `va`, which has to be a multiple of `n`. Sets FAULT if not. */
+export function aligned(va: u64, n: u32): bool {
+  if (!(load<u32>(CAREFUL) & CAREFUL_ALIGN) || !((<u32>va) & (n - 1))) return true;
+  return fault(Vector.AC, 0);
 }
 
 /** As reach, for an access through rsp: a non-canonical address is #SS. */

@@ -3,7 +3,7 @@
 // Data (Operand) Pointers" and the figures of the environment in memory; a T of 16 bits is the short layout.
 
 import { CR0, RAX, U_IMM, Vector } from "./abi";
-import { put, reach } from "./mmu";
+import { aligned, put, reach } from "./mmu";
 import { eaFull } from "./operand";
 import { fault, ripOf } from "./state";
 import { stOf } from "./x87-arith";
@@ -135,9 +135,9 @@ function environment<T>(): u32 {
   return sizeof<T>() == 2 ? 14 : 28;
 }
 
-/** Whether [va, va + n) can be reached, at most two pages. */
-function reachAll(va: u64, n: u32, w: i32): bool {
-  return reach<u8>(va, w) != 0 && reach<u8>(va + n - 1, w) != 0;
+/** Whether an image of `n` bytes can be reached, at most two pages. Its words are all at multiples of theirs. */
+function reachAll<T>(va: u64, n: u32, w: i32): bool {
+  return reach<u8>(va, w) != 0 && reach<u8>(va + n - 1, w) != 0 && aligned(va, sizeof<T>());
 }
 
 function put16(va: u64, v: u16): void {
@@ -151,6 +151,16 @@ function get16(va: u64): u32 {
 }
 function get32(va: u64): u32 {
   return load<u32>(reach<u32>(va, 0));
+}
+
+// A register of the image lies at a multiple of two.
+function put64(va: u64, v: u64): void {
+  for (let i: u32 = 0; i < 8; i += 2) put16(va + i, <u16>(v >> (i << 3)));
+}
+function get64(va: u64): u64 {
+  const low = get16(va) | (get16(va + 2) << 16);
+  const high = get16(va + 4) | (get16(va + 6) << 16);
+  return (<u64>low) | ((<u64>high) << 32);
 }
 
 /** The full tag word, two bits for a register. */
@@ -214,7 +224,7 @@ function setTags(tags: u32): void {
 export function fnstenv<T>(up: usize): bool {
   if (!fpuUsable()) return false;
   const va = eaFull(up);
-  if (!reachAll(va, environment<T>(), 1)) return false;
+  if (!reachAll<T>(va, environment<T>(), 1)) return false;
   storeEnvironment<T>(va);
   store<u16>(FCW, load<u16>(FCW) | ALL_MASKED);
   summarize();
@@ -224,7 +234,7 @@ export function fnstenv<T>(up: usize): bool {
 export function fldenv<T>(up: usize): bool {
   if (!beginX87()) return false;
   const va = eaFull(up);
-  if (!reachAll(va, environment<T>(), 0)) return false;
+  if (!reachAll<T>(va, environment<T>(), 0)) return false;
   loadEnvironment<T>(va);
   return true;
 }
@@ -234,11 +244,11 @@ export function fnsave<T>(up: usize): bool {
   if (!fpuUsable()) return false;
   const va = eaFull(up);
   const n = environment<T>();
-  if (!reachAll(va, n + 80, 1)) return false;
+  if (!reachAll<T>(va, n + 80, 1)) return false;
   storeEnvironment<T>(va);
   for (let i: u32 = 0; i < 8; i++) {
     const at = va + n + i * 10;
-    put<u64>(reach<u64>(at, 1), sigAt(st(i)));
+    put64(at, sigAt(st(i)));
     put16(at + 8, <u16>seAt(st(i)));
   }
   return fninit(up);
@@ -248,11 +258,11 @@ export function frstor<T>(up: usize): bool {
   if (!beginX87()) return false;
   const va = eaFull(up);
   const n = environment<T>();
-  if (!reachAll(va, n + 80, 0)) return false;
+  if (!reachAll<T>(va, n + 80, 0)) return false;
   loadEnvironment<T>(va);
   for (let i: u32 = 0; i < 8; i++) {
     const at = va + n + i * 10;
-    const sig = load<u64>(reach<u64>(at, 0));
+    const sig = get64(at);
     const se = get16(at + 8);
     store<u64>(st(i), sig);
     store<u64>(st(i), <u64>se, 8);

@@ -141,6 +141,7 @@ export const FPE_FLTINV = 7;
 export const SEGV_MAPERR = 1;
 export const SEGV_ACCERR = 2;
 export const BUS_ADRALN = 1;
+export const TRAP_BRKPT = 1;
 export const TRAP_TRACE = 2;
 
 export const PAGE = 4096;

@@ -324,6 +324,7 @@ export class UserProcess {
       // The single-step trap of a syscall instruction comes behind it, in the stub, where TF is clear.
       if (e.vector !== 1)
         throw new Error(`vector ${e.vector} at 0x${e.state.rip.toString(16)} in the stubs`);
+      this.#supervisor.stepped();
       this.#stubs += RETURN_INSNS.trap;
       return;
     }
@@ -340,8 +341,15 @@ export class UserProcess {
       this.#die({ signal: SIGKILL, code: SI_KERNEL, addr: cr2 }, registers);
       return;
     }
-    const info = signalOfTrap(e.vector, e.code, e.state.rip, cr2, memory, () =>
-      fxSave(this.machine, 0),
+    const stepped = e.vector === 1 && this.#supervisor.stepped();
+    const info = signalOfTrap(
+      e.vector,
+      e.code,
+      e.state.rip,
+      cr2,
+      memory,
+      () => fxSave(this.machine, 0),
+      stepped,
     );
     const forced = this.#deliver(info, registers, true);
     const last = forced === undefined ? undefined : this.#handle(this.#signals.next(), forced);

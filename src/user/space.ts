@@ -189,6 +189,11 @@ export class AddressSpace {
     return v !== undefined && BigInt(v.end) << 12n >= va + bytes ? v : undefined;
   }
 
+  /** Whether the page of `va` has been given a frame. */
+  isResident(va: bigint): boolean {
+    return this.#tables.frameOf(pageOf(va)) !== undefined;
+  }
+
   /** Answers a page fault: a page on first touch, or why not. */
   fault(va: bigint, access: Access): FaultResult {
     const page = pageOf(va);

@@ -40,6 +40,8 @@ const AT = {
   tables: 256,
 } as const;
 
+const DR6_BS = 0x4000n;
+const DR6_CLEAR = 0xffff_0ff0n;
 const CR4_OSFXSR = 0x200n;
 const CR4_OSXMMEXCPT = 0x400n;
 const MSR_STAR = 0xc000_0081n;
@@ -187,6 +189,13 @@ export class Supervisor {
       user: (word(1) & 3n) === 3n,
       state: { rip: word(0), rflags: word(2), rsp: word(3) },
     };
+  }
+
+  /** Whether the #DB that just came was a single step; DR6 is clear afterwards, as the kernel leaves it. */
+  stepped(): boolean {
+    const bs = (this.#machine.reg(0, "dr6") & DR6_BS) !== 0n;
+    this.#machine.setReg(0, "dr6", DR6_CLEAR);
+    return bs;
   }
 
   /** Makes the way back from a trap, or the one of `leave`, end in this state. */

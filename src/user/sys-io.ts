@@ -1,6 +1,6 @@
 // System calls on descriptors: transfers, copies, pipes, waiting. Nothing waits in earnest: the host's input blocks the
 // host, and a wait that only another process could end is an error. fs/read_write.c, fs/pipe.c and fs/select.c have the rules.
-import type { Context, Syscall, SyscallResult } from "./context.ts";
+import type { Arguments, Context, Syscall, SyscallResult } from "./context.ts";
 import { int, quads, readQuads } from "./context.ts";
 import {
   canRead,
@@ -20,6 +20,7 @@ import {
   EBADF,
   EDEADLK,
   EFAULT,
+  EINTR,
   EINVAL,
   EISDIR,
   ENOSPC,
@@ -259,8 +260,28 @@ function ready(file: OpenFile, wanted: number): number {
   return now & (wanted | ERR | HUP);
 }
 
+/** The mask of ppoll and pselect6, which may be null; a number is an error. set_user_sigmask() */
+function maskAt(c: Context, va: bigint, size: bigint): bigint | number | undefined {
+  if (va === 0n) return undefined;
+  return size === 8n ? (readQuads(c, va, 1)?.[0] ?? -EFAULT) : -EINVAL;
+}
+
+/** Nothing is ready: a signal that the mask lets in ends the wait, or the time does. */
+function wait(c: Context, ns: bigint | undefined, mask: bigint | undefined): number {
+  if (mask !== undefined && c.signals.suspend(mask)) return -EINTR;
+  if (ns === undefined) return -EDEADLK;
+  c.sleep(ns);
+  return 0;
+}
+
 /** poll and ppoll. `ns` undefined waits for ever. */
-function poll(c: Context, va: bigint, count: bigint, ns: bigint | undefined): number {
+function poll(
+  c: Context,
+  va: bigint,
+  count: bigint,
+  ns: bigint | undefined,
+  mask?: bigint,
+): number {
   if (count > BigInt(NOFILE)) return -EINVAL;
   const b = c.space.read(va, Number(count) * 8);
   if (b === undefined) return -EFAULT;
@@ -274,22 +295,29 @@ function poll(c: Context, va: bigint, count: bigint, ns: bigint | undefined): nu
     if (events !== 0) nr++;
   }
   if (!c.space.write(va, b)) return -EFAULT;
-  if (nr > 0) return nr;
-  if (ns === undefined) return -EDEADLK;
-  c.sleep(ns);
-  return 0;
+  return nr > 0 ? nr : wait(c, ns, mask);
 }
 
-function ppoll(c: Context, va: bigint, count: bigint, timeout: bigint): number {
+function ppoll(c: Context, [va, count, timeout, set, size]: Arguments): number {
   const ns = timeout === 0n ? undefined : duration(c, timeout);
-  return typeof ns === "number" ? ns : poll(c, va, count, ns);
+  if (typeof ns === "number") return ns;
+  const mask = maskAt(c, set, size);
+  return typeof mask === "number" ? mask : poll(c, va, count, ns, mask);
+}
+
+function pselect(c: Context, a: Arguments): number {
+  const ns = a[4] === 0n ? undefined : duration(c, a[4]);
+  const [set = 0n, size = 0n] = a[5] === 0n ? [] : (readQuads(c, a[5], 2) ?? [1n, 8n]);
+  const mask = typeof ns === "number" ? ns : maskAt(c, set, size);
+  return typeof mask === "number" ? mask : select(c, a, ns, mask);
 }
 
 /** select and pselect6: three sets of 64-bit words. */
 function select(
   c: Context,
-  [nrWord, ...sets]: Parameters<Syscall["run"]>[1],
+  [nrWord, ...sets]: Arguments,
   ns: bigint | number | undefined,
+  mask?: bigint,
 ): number {
   if (typeof ns === "number") return ns;
   const nr = int(nrWord);
@@ -314,8 +342,8 @@ function select(
     }
     out.push([va, answer]);
   }
-  if (sum === 0 && ns === undefined) return -EDEADLK;
-  if (sum === 0 && ns !== undefined) c.sleep(ns);
+  const waited = sum === 0 ? wait(c, ns, mask) : 0;
+  if (waited < 0) return waited;
   return out.every(([va, answer]) => c.space.write(va, quads(...answer))) ? sum : -EFAULT;
 }
 
@@ -357,9 +385,9 @@ export const IO_CALLS: Readonly<Record<number, Syscall>> = {
   270: {
     name: "pselect6",
     args: "d x x x x x",
-    run: (c, a) => select(c, a, a[4] === 0n ? undefined : duration(c, a[4])),
+    run: pselect,
   },
-  271: { name: "ppoll", args: "x d x x d", run: (c, a) => ppoll(c, a[0], a[1], a[2]) },
+  271: { name: "ppoll", args: "x d x x d", run: ppoll },
   292: { name: "dup3", args: "d d O", run: (c, a) => dup3(c, int(a[0]), int(a[1]), int(a[2])) },
   293: { name: "pipe2", args: "x O", run: (c, a) => pipe(c, a[0], int(a[1])) },
 };

@@ -17,6 +17,7 @@ import {
   SIGTRAP,
   SI_KERNEL,
   TASK_SIZE,
+  TRAP_BRKPT,
   TRAP_TRACE,
 } from "./linux.ts";
 import type { SignalInfo } from "./signals.ts";
@@ -38,7 +39,7 @@ function unmasked(vector: number, fx: Uint8Array): number {
   return mxcsr & ~(mxcsr >> 7);
 }
 
-/** fx: the floating-point state as FXSAVE has it. memory: how the page fault ended, for #PF. */
+/** fx: the floating-point state as FXSAVE has it. memory: how the page fault ended, for #PF. stepped: DR6.BS, for #DB. */
 export function signalOfTrap(
   vector: number,
   code: number,
@@ -46,6 +47,7 @@ export function signalOfTrap(
   cr2: bigint,
   memory: "maperr" | "accerr" | undefined,
   fx: () => Uint8Array,
+  stepped: boolean,
 ): SignalInfo {
   // set_signal_archinfo(): a kernel address is always a protection fault to the program.
   const seen = vector === 14 && cr2 >= TASK_SIZE ? code | 1 : code;
@@ -54,7 +56,8 @@ export function signalOfTrap(
     case 0:
       return { signal: SIGFPE, code: FPE_INTDIV, addr: rip, trap };
     case 1:
-      return { signal: SIGTRAP, code: TRAP_TRACE, addr: rip, trap };
+      // get_si_code(): what is not a single step is INT1, for a program sets no breakpoints in debug registers.
+      return { signal: SIGTRAP, code: stepped ? TRAP_TRACE : TRAP_BRKPT, addr: rip, trap };
     case 3:
       return { signal: SIGTRAP, code: SI_KERNEL, trap };
     case 6:

@@ -1,5 +1,6 @@
-// The C programs of test/user/c: compiled by gcc at four levels, with vector code where a level makes some, and compared
-// with what they do natively. Builds of two levels and the native results are stored, for machines without gcc.
+// The C programs of test/user/c: compiled by gcc at six levels, with vector code where a level makes some, two of them for
+// all that the machine's CPUID advertises, and compared with what they do natively. Builds of three levels and the native
+// results are stored, for machines without gcc.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -10,9 +11,19 @@ export const C_PROGRAMS = [
   "bitwork", "bodies", "digest", "jumps", "lists", "loops", "matrix", "pack",
   "real", "records", "recurse", "sort", "text", "varargs", "wide",
 ] as const; // prettier-ignore
-export const LEVELS = ["-O0", "-O2", "-O3", "-Os"] as const;
+/** By the end of a build's name. */
+const FLAGS = {
+  "-O0": ["-O0"],
+  "-O2": ["-O2"],
+  "-O3": ["-O3"],
+  "-Os": ["-Os"],
+  "-O2-v2": ["-O2", "-march=x86-64-v2"],
+  "-O3-v2": ["-O3", "-march=x86-64-v2"],
+} as const;
+export type Level = keyof typeof FLAGS;
+export const LEVELS: readonly Level[] = ["-O0", "-O2", "-O3", "-Os", "-O2-v2", "-O3-v2"];
 /** The levels whose builds are stored. */
-export const STORED_LEVELS = ["-O0", "-O3"] as const;
+export const STORED_LEVELS: readonly Level[] = ["-O0", "-O3", "-O3-v2"];
 const FREESTANDING = [
   "-w", "-static", "-nostdlib", "-fno-stack-protector", "-fno-math-errno", "-Wl,-z,noseparate-code,--build-id=none",
 ]; // prettier-ignore
@@ -30,12 +41,12 @@ export interface Recipe {
 }
 
 /** The freestanding programs at the levels given. */
-export function freestanding(levels: readonly string[]): readonly Recipe[] {
+export function freestanding(levels: readonly Level[]): readonly Recipe[] {
   return C_PROGRAMS.flatMap((p) =>
     levels.map((level) => ({
       name: `${p}${level}`,
       compiler: "gcc",
-      args: [level, ...FREESTANDING, join(C_FOLDER, `${p}.c`), "-lgcc"],
+      args: [...FLAGS[level], ...FREESTANDING, join(C_FOLDER, `${p}.c`), "-lgcc"],
     })),
   );
 }

@@ -1,5 +1,5 @@
-// C programs by exec against the same programs run natively, compiled at -O0, -O2, -O3 and -Os: integers, SSE2 floating
-// point, vector code, recursion, setjmp, variable arguments, switch tables, 128-bit arithmetic.
+// C programs by exec against the same programs run natively, compiled at -O0, -O2, -O3 and -Os, and at -O2 and -O3 for
+// x86-64-v2: integers, SSE2 floating point, vector code, recursion, setjmp, variable arguments, switch tables, 128-bit arithmetic.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { assembleElf } from "./elf-writer.ts";
 import { CASES, compileAll, execute, FOLDER, nameOf, native, storedProgram } from "./cases.ts";
 
 const RECORDED: Readonly<Record<string, unknown>> = JSON.parse(
@@ -64,5 +65,37 @@ describe("a run", () => {
       .split("\n")
       .map((l) => l.trim().replace(/\+.*/, ""));
     expect(names).toEqual(["leaf", "middle", "main", "start", "_start"]);
+  });
+
+  it("tells a handler of INT1 that it is no single step, and where it goes on", async () => {
+    const text = `
+_start:	mov $13, %eax
+	mov $5, %edi
+	lea action(%rip), %rsi
+	xor %edx, %edx
+	mov $8, %r10d
+	syscall
+	pushfq
+	orl $0x100, (%rsp)
+	popfq
+	nop
+	.byte 0xf1
+after:	mov $60, %eax
+	mov total(%rip), %edi
+	syscall
+handler: mov 8(%rsi), %eax
+	imul $10, total(%rip), %ecx
+	add %eax, %ecx
+	mov %ecx, total(%rip)
+	andq $~0x100, 176(%rdx)
+	ret
+back:	mov $15, %eax
+	syscall
+	.section .data
+action:	.quad handler, 0x04000004, back, 0
+total:	.long 0
+`;
+    const { exit } = execute(await assembleElf(text), "int1");
+    expect(exit).toBe(21);
   });
 });

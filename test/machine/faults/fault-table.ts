@@ -1,7 +1,7 @@
 // Faulting instructions and kinds of fault: what each must raise. Every expected number is the manual's; faults.test.ts
 // says where a CPU has confirmed it. SDM Vol. 3A, "Exception and Interrupt Reference"; Vol. 2 for the instructions.
 import { ABSENT, CODE, DATA, RESERVED, RO, SEL, STACK, SUPER, SUPER_RO } from "../guest/world.ts";
-import { at, descriptor, executable, f, gateOf, writable, type FaultRow } from "./row.ts";
+import { at, descriptor, executable, f, gateOf, writable, type FaultRow, type RowOptions } from "./row.ts";
 
 const NONCANONICAL = 0x8000_0000_0000n;
 const STACK_END = STACK + 0x2000n;
@@ -23,6 +23,9 @@ export const ENCODED: Readonly<Record<string, string>> = {
   "addps %xmm1, %xmm2": "0f 58 d1",
   "movaps (%rbx), %xmm2": "0f 28 13",
   "divss %xmm1, %xmm0": "f3 0f 5e c1",
+  "fnsave (%rbx)": "dd 33",
+  "fldt (%rbx)": "db 2b",
+  "movsd %xmm1, (%rbx)": "f2 0f 11 0b",
 };
 
 /** #PF: not present, not allowed, reserved bits, execution; the second half of an access; the stack. */
@@ -132,6 +135,31 @@ const PROTECTION: readonly FaultRow[] = [
   f(".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x90", "longer than 15 bytes", 13, { code: 0n }),
 ]; // prettier-ignore
 
+/** #AC: CR0.AM is set from the start, and EFLAGS.AC here. */
+const aligned = (insn: string, why: string, o: RowOptions = {}): FaultRow =>
+  f(insn, `not aligned to ${why}`, 17, { code: 0n, on: { rflags: AC }, mend: { rflags: 0x202n }, ...o });
+const ALIGNMENT: readonly FaultRow[] = [
+  aligned("mov (%rbx), %ax", "2", { regs: { rbx: DATA + 1n } }),
+  aligned("mov %eax, (%rbx)", "4", { regs: { rbx: DATA + 2n } }),
+  aligned("mov %rax, (%rbx)", "8", { regs: { rbx: DATA + 4n } }),
+  aligned("lock xadd %rax, (%rbx)", "8", { regs: { rbx: DATA + 60n } }),
+  aligned("cmpxchg8b (%rbx)", "8", { regs: { rbx: DATA + 4n } }),
+  aligned("add %rax, (%rbx)", "8, in two pages", { regs: { rbx: DATA + 0xffcn } }),
+  aligned("push %rax", "8", { regs: { rsp: STACK + 68n } }),
+  aligned("call 1f\n1: nop", "8", { regs: { rsp: STACK + 66n } }),
+  aligned("ret", "8", { regs: { rsp: STACK + 65n }, mend: { rsp: STACK + 64n }, patches: [at(STACK + 64n, CODE + 0x100n)] }),
+  aligned("enter $16, $0", "8", { regs: { rsp: STACK + 68n } }),
+  aligned("rep movsq", "8", { regs: { rcx: 3n, rsi: DATA, rdi: DATA + 0x104n } }),
+  aligned("movups (%rbx), %xmm0", "16", { regs: { rbx: DATA + 8n } }),
+  aligned("movsd %xmm1, (%rbx)", "8", { regs: { rbx: DATA + 4n } }),
+  aligned("fldt (%rbx)", "8", { regs: { rbx: DATA + 2n } }),
+  aligned("fnsave (%rbx)", "4: nothing is stored", { regs: { rbx: DATA + 0x102n } }),
+  f("movaps (%rbx), %xmm1", "not aligned to 16, and alignment checked", 13, { code: 0n, on: { rflags: AC }, regs: { rbx: DATA + 8n } }),
+  f("mov (%rbx), %rax", "not aligned, and not canonical", 13, { code: 0n, on: { rflags: AC }, regs: { rbx: NONCANONICAL + 1n } }),
+  f("mov (%rbx), %rax", "not aligned, and not present", 14, { code: 4n, cr2: ABSENT + 1n, on: { rflags: AC }, regs: { rbx: ABSENT + 1n } }),
+  f("mov (%rbx), %rax", "not aligned, and its second half not present", 14, { code: 4n, cr2: ABSENT, on: { rflags: AC }, regs: { rbx: ABSENT - 3n } }),
+]; // prettier-ignore
+
 /** #NP, #TS and #SS in far transfers and deliveries. */
 const SEGMENTS: readonly FaultRow[] = [
   f("mov %ax, %ds", "segment not present", 11, { code: BigInt(SEL.absentDs), regs: { rax: BigInt(SEL.absentDs | 3) }, repair: [descriptor(SEL.absentDs, 0x00cff3000000ffffn)] }),
@@ -184,6 +212,7 @@ export const FAULTS: readonly FaultRow[] = [
   ...PAGE,
   ...STRINGS,
   ...PROTECTION,
+  ...ALIGNMENT,
   ...SEGMENTS,
   ...OTHERS,
 ];
