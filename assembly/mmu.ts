@@ -118,7 +118,9 @@ export function selectTlb(): void {
 /** Decides whether accesses are checked for alignment, after what that hangs on has changed: CPL or AC. */
 function checkAlignment(): void {
   const on =
-    load<i32>(CPL) == 3 && load<u64>(EFL) & (<u64>AC) && load<u64>(CR0) & CR0_AM ? CAREFUL_ALIGN : 0;
+    load<i32>(CPL) == 3 && load<u64>(EFL) & (<u64>AC) && load<u64>(CR0) & CR0_AM
+      ? CAREFUL_ALIGN
+      : 0;
   const old = load<u32>(CAREFUL);
   if ((old & CAREFUL_ALIGN) == on) return;
   store<u32>(CAREFUL, old ^ CAREFUL_ALIGN);

@@ -30,7 +30,10 @@ async function guest(): Promise<Bare> {
   b.gate(17, { to: b.symbol("handler") });
   b.enterUser("probe");
   b.machine.setReg(0, "rdi", USER_DATA);
-  b.machine.write(USER_DATA, Uint8Array.from({ length: 16 }, (_, i) => i));
+  b.machine.write(
+    USER_DATA,
+    Uint8Array.from({ length: 16 }, (_, i) => i),
+  );
   return b;
 }
 

@@ -1,7 +1,16 @@
 // Faulting instructions and kinds of fault: what each must raise. Every expected number is the manual's; faults.test.ts
 // says where a CPU has confirmed it. SDM Vol. 3A, "Exception and Interrupt Reference"; Vol. 2 for the instructions.
 import { ABSENT, CODE, DATA, RESERVED, RO, SEL, STACK, SUPER, SUPER_RO } from "../guest/world.ts";
-import { at, descriptor, executable, f, gateOf, writable, type FaultRow, type RowOptions } from "./row.ts";
+import {
+  at,
+  descriptor,
+  executable,
+  f,
+  gateOf,
+  writable,
+  type FaultRow,
+  type RowOptions,
+} from "./row.ts";
 
 const NONCANONICAL = 0x8000_0000_0000n;
 const STACK_END = STACK + 0x2000n;
@@ -137,7 +146,12 @@ const PROTECTION: readonly FaultRow[] = [
 
 /** #AC: CR0.AM is set from the start, and EFLAGS.AC here. */
 const aligned = (insn: string, why: string, o: RowOptions = {}): FaultRow =>
-  f(insn, `not aligned to ${why}`, 17, { code: 0n, on: { rflags: AC }, mend: { rflags: 0x202n }, ...o });
+  f(insn, `not aligned to ${why}`, 17, {
+    code: 0n,
+    on: { rflags: AC },
+    mend: { rflags: 0x202n },
+    ...o,
+  });
 const ALIGNMENT: readonly FaultRow[] = [
   aligned("mov (%rbx), %ax", "2", { regs: { rbx: DATA + 1n } }),
   aligned("mov %eax, (%rbx)", "4", { regs: { rbx: DATA + 2n } }),
