@@ -54,6 +54,15 @@ export function hashOf(paths) {
   return h.digest("hex");
 }
 
+/** Removes a folder as well as that goes: a step of an interrupted build may still be writing into it. */
+function discard(path) {
+  try {
+    rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+  } catch {
+    // The next build comes by here again.
+  }
+}
+
 function step(what, args) {
   const r = spawnSync(process.execPath, args, { cwd: top, encoding: "utf8" });
   if (r.status === 0) return;
@@ -72,7 +81,7 @@ export function build(stamp) {
   const old = join(top, "build", `old-${process.pid}`);
   // The caller holds the lock, so whatever an interrupted build left is nobody's.
   for (const f of existsSync(join(top, "build")) ? readdirSync(join(top, "build")) : []) {
-    if (/^(?:dist|old)-/.test(f)) rmSync(join(top, "build", f), { recursive: true, force: true });
+    if (/^(?:dist|old)-/.test(f)) discard(join(top, "build", f));
   }
   mkdirSync(next, { recursive: true });
   try {
@@ -92,8 +101,8 @@ export function build(stamp) {
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(next, dist);
   } finally {
-    rmSync(next, { recursive: true, force: true });
-    rmSync(old, { recursive: true, force: true });
+    discard(next);
+    discard(old);
   }
 }
 

@@ -1,7 +1,7 @@
 // Hardware breakpoints, single steps and the resume flag, as SDM Vol. 3B "Debug Exceptions" has them.
 import { describe, expect, test } from "vitest";
-import { DR0 } from "../../assembly/abi.ts";
-import { Bare, BOOT_TOP, KERNEL } from "./bare.ts";
+import { DR0, LSTAR, STAR } from "../../assembly/abi.ts";
+import { Bare, BOOT_TOP, KERNEL, USER_DATA, USER_STACK_TOP } from "./bare.ts";
 
 const DATA = "0xffffffff80070000"; // writable, used by nobody else
 const dr = (b: Bare, n: number): bigint =>
@@ -154,6 +154,33 @@ start:	mov $${DATA}, %rbx
     const t = b.toTrap();
     // The first instruction of the handler of #BP has not executed.
     expect(t).toMatchObject({ vector: 1, rip: KERNEL + 0xd000n + 48n });
+  });
+
+  test("met by a move to ss wait behind a syscall, and come at its first instruction in ring 0", async () => {
+    const b = await Bare.make(`
+start:	mov $0x410000, %rbx
+	mov %rbx, %rax
+	mov %rax, %db0
+	${setDr7("0x30001")}
+	vmcall
+entry:	nop
+	.section .user,"ax"
+probe:	mov (%rbx), %ss
+	syscall
+	nop
+`);
+    b.toVmcall();
+    b.set(0, STAR, 0x0023_0010_0000_0000n);
+    b.set(0, LSTAR, b.symbol("entry"));
+    b.gate(1, { ist: 1 });
+    b.machine.write(USER_DATA, Uint8Array.of(0x2b, 0));
+    b.enterUser("probe");
+    expect(b.toTrap()).toMatchObject({
+      vector: 1,
+      rip: b.symbol("entry"),
+      cs: 0x10n,
+      rsp: USER_STACK_TOP,
+    });
   });
 
   test("are lost when the instruction faults", async () => {

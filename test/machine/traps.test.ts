@@ -1,5 +1,6 @@
 // Traps, interrupts and privilege, as SDM Vol. 3A "Interrupt and Exception Handling" has them.
 import { describe, expect, test } from "vitest";
+import { STAR } from "../../assembly/abi.ts";
 import {
   BOOT_TOP,
   Bare,
@@ -174,6 +175,25 @@ after:	mov %cs, %eax
     expect(m.reg(0, "rdx") & 0x700n).toBe(0x600n);
   });
 });
+
+describe("sysret", () => {
+  test("to a non-canonical address is #GP in ring 0, on the stack that rsp is on, with nothing loaded", async () => {
+    const b = await Bare.make(`start: sysretq\n`);
+    const m = b.machine;
+    b.set(0, STAR, 0x0023_0010_0000_0000n);
+    m.setReg(0, "rcx", 0x8000_0000_0000n);
+    m.setReg(0, "r11", 0x246n);
+    m.setReg(0, "rsp", 0x42_fff0n);
+    const t = b.toTrap();
+    expect(t).toMatchObject({ vector: 13, code: 0n, rip: b.symbol("start"), cs: 0x10n, rsp: 0x42_fff0n });
+    // Ring 0 to ring 0: the frame lies where the user's rsp points. It is why the kernel looks at rcx first.
+    expect(t.frame).toBe(0x42_fff0n - 48n);
+    expect(t.rflags & 0x246n).toBe(2n);
+    const ring3 = await Bare.make(`start: nop\n	.section .user,"ax"\nprobe: sysretq\n`);
+    ring3.enterUser("probe");
+    expect(ring3.toTrap()).toMatchObject({ vector: 13, code: 0n, rip: ring3.symbol("probe") });
+  });
+}); // prettier-ignore
 
 describe("faults in delivery", () => {
   test("a fault whose gate is absent becomes #NP, and one whose stack is unmapped #DF", async () => {

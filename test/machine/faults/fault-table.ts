@@ -34,6 +34,20 @@ export const ENCODED: Readonly<Record<string, string>> = {
   "divss %xmm1, %xmm0": "f3 0f 5e c1",
   "fnsave (%rbx)": "dd 33",
   "fldt (%rbx)": "db 2b",
+  "fstpt (%rbx)": "db 3b",
+  "lss (%rbx), %eax": "0f b2 03",
+  "lfs (%rbx), %eax": "0f b4 03",
+  "lgs (%rbx), %eax": "0f b5 03",
+  "ljmp *(%rbx)": "ff 2b",
+  "lcall *(%rbx)": "ff 1b",
+  "xlat": "d7",
+  "pushw %ax": "66 50",
+  "popw (%rbx)": "66 8f 03",
+  "pop 8(%rsp)": "8f 44 24 08",
+  "movnti %rax, (%rbx)": "48 0f c3 03",
+  "addr32 rep stosb": "67 f3 aa",
+  "stmxcsr (%rbx)": "0f ae 1b",
+  "fldenv (%rbx)": "d9 23",
   "movsd %xmm1, (%rbx)": "f2 0f 11 0b",
 };
 
@@ -144,6 +158,36 @@ const PROTECTION: readonly FaultRow[] = [
   f(".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x90", "longer than 15 bytes", 13, { code: 0n }),
 ]; // prettier-ignore
 
+/** A pointer of 16:32 bits. With REX.W vendors differ in how wide it is. */
+const far = (offset: bigint, selector: number): bigint => offset | (BigInt(selector) << 32n);
+/** Operands of several parts, addresses that are not where one looks, selectors from memory. */
+const PARTS: readonly FaultRow[] = [
+  f("cmpxchg8b (%rbx)", "second half read-only", 14, { code: 7n, cr2: RO, regs: { rbx: RO - 4n }, patches: [writable(ABSENT)], repair: [writable(RO)] }),
+  f("cmpxchg %rcx, (%rbx)", "not locked, would not store, page read-only", 14, { code: 7n, cr2: RO, regs: { rbx: RO }, repair: [writable(RO)] }),
+  f("movnti %rax, (%rbx)", "page read-only", 14, { code: 7n, cr2: RO + 8n, regs: { rbx: RO + 8n }, repair: [writable(RO)] }),
+  f("fldt (%rbx)", "its last two bytes absent", 14, { code: 4n, cr2: ABSENT, regs: { rbx: ABSENT - 8n }, repair: good }),
+  f("fnsave (%rbx)", "its end read-only: nothing is stored", 14, { code: 7n, regs: { rbx: RO - 100n }, repair: [writable(RO)] }),
+  f("fxsave (%rbx)", "its end read-only: nothing is stored", 14, { code: 7n, regs: { rbx: RO - 496n }, repair: [writable(RO)] }),
+  f("fldenv (%rbx)", "its end absent: nothing is loaded", 14, { code: 4n, regs: { rbx: ABSENT - 24n }, repair: good }),
+  f("stmxcsr (%rbx)", "page read-only", 14, { code: 7n, cr2: RO, regs: { rbx: RO }, repair: [writable(RO)] }),
+  f("fxrstor (%rbx)", "a reserved bit of MXCSR", 13, { code: 0n, regs: { rbx: DATA }, patches: [at(DATA, 0x37fn, 0n, 0n, 0xffff_8000_1f80n)], repair: [at(DATA, 0x37fn, 0n, 0n, 0xffff_0000_1f80n)] }),
+  f("enter $16, $3", "an earlier frame not present; a CPU may have pushed some", 14, { code: 4n, cr2: ABSENT + 0xff8n, regs: { rbp: ABSENT + 0x1008n }, repair: good }),
+  f("enter $16, $2", "the second slot not present; a CPU may have written the first", 14, { code: 6n, cr2: STACK - 8n, regs: { rsp: STACK + 8n, rbp: STACK + 0x100n }, mend: { rsp: STACK + 0x80n } }),
+  f("xlat", "table absent", 14, { code: 4n, cr2: ABSENT + 0x11n, regs: { rbx: ABSENT, rax: 0xff11n }, repair: good }),
+  f("bt %rax, (%rbx)", "a negative bit, in the page before", 14, { code: 4n, cr2: ABSENT + 0xff8n, regs: { rbx: ABSENT + 0x1000n, rax: -3n }, repair: good }),
+  f("pushw %ax", "stack absent", 14, { code: 6n, cr2: STACK - 2n, regs: { rsp: STACK }, mend: { rsp: STACK + 64n } }),
+  f("popw (%rbx)", "page read-only: rsp stays", 14, { code: 7n, cr2: RO, regs: { rbx: RO }, repair: [writable(RO)] }),
+  f("pop 8(%rsp)", "the address is that of after the pop", 14, { code: 6n, cr2: STACK_END, regs: { rsp: STACK_END - 16n }, mend: { rsp: STACK + 64n } }),
+  f("leave", "frame not canonical", 12, { code: 0n, regs: { rbp: NONCANONICAL }, mend: { rbp: STACK + 64n } }),
+  f("ret $16", "stack absent", 14, { code: 4n, cr2: STACK_END, regs: { rsp: STACK_END }, patches: [at(STACK + 64n, CODE + 0x100n)], mend: { rsp: STACK + 64n } }),
+  f("addr32 rep stosb", "edi wraps at 32 bits", 14, { code: 6n, cr2: 0n, regs: { rcx: 0x7_0000_0003n, rdi: 0x5_0000_0000n, rax: 0x55n } }),
+  f("lss (%rbx), %eax", "null in ring 3", 13, { code: 0n, regs: { rbx: DATA }, patches: [at(DATA, 7n)], repair: [at(DATA, far(7n, SEL.userDs | 3))] }),
+  f("lfs (%rbx), %eax", "selector behind the table", 13, { code: 0xfff0n, regs: { rbx: DATA }, patches: [at(DATA, far(7n, 0xfff3))], repair: [at(DATA, far(7n, SEL.userDs | 3))] }),
+  f("lgs (%rbx), %eax", "selector absent in memory: nothing is loaded", 14, { code: 4n, cr2: ABSENT, regs: { rbx: ABSENT - 4n }, repair: good }),
+  f("ljmp *(%rbx)", "null selector", 13, { code: 0n, regs: { rbx: DATA }, patches: [at(DATA, 0n)] }),
+  f("lcall *(%rbx)", "a data segment: nothing is pushed", 13, { code: BigInt(SEL.userDs), regs: { rbx: DATA }, patches: [at(DATA, far(CODE, SEL.userDs | 3))] }),
+]; // prettier-ignore
+
 /** #AC: CR0.AM is set from the start, and EFLAGS.AC here. */
 const aligned = (insn: string, why: string, o: RowOptions = {}): FaultRow =>
   f(insn, `not aligned to ${why}`, 17, {
@@ -226,6 +270,7 @@ export const FAULTS: readonly FaultRow[] = [
   ...PAGE,
   ...STRINGS,
   ...PROTECTION,
+  ...PARTS,
   ...ALIGNMENT,
   ...SEGMENTS,
   ...OTHERS,

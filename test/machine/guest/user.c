@@ -5,18 +5,7 @@
 // stdin and stdout are those of kvm.c. Of the ranges only data and stack are compared; of a state only what user mode
 // can see is set and read, the rest comes back as it was. exit is TRAP | vector << 8, and `pat`, which user mode cannot
 // see, comes back as the error code.
-#include <asm/prctl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#define __USE_GNU
-#include <signal.h>
-#include <ucontext.h>
+#include "../native/process.h"
 
 #define CODE 0x10000000ul
 #define CODE_PA 0x20000u
@@ -48,18 +37,6 @@ struct patch {
 	uint8_t data[];
 };
 
-struct sa {
-	void (*handler)(int, siginfo_t *, void *);
-	unsigned long flags;
-	void (*restorer)(void);
-	unsigned long mask;
-};
-
-static const int ORDER[16] = {
-	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
-};
-
 /* Pages of the data: which a user may write, which only read; the others are not there. */
 static const char ACCESS[DATA_PAGES + 1] = "wwwr-w-w-w-w";
 
@@ -68,35 +45,6 @@ static uint8_t *in, *pristine, *before, *out, *code_alias;
 static struct state *now;
 static uint32_t nr_patches;
 static uint8_t *patches;
-static ucontext_t home;
-
-static long call(long n, long a, long b, long c, long d, long e, long f)
-{
-	long r;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	__asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return r;
-}
-
-static void copy(void *to, const void *from, uint64_t n)
-{
-	__asm__ volatile("cld; rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
-}
-
-void *memcpy(void *to, const void *from, size_t n)
-{
-	copy(to, from, n);
-	return to;
-}
-
-static void quit(int status)
-{
-	call(SYS_exit_group, status, 0, 0, 0, 0, 0);
-	__builtin_unreachable();
-}
 
 /* Where a physical address of the guest can be written here, or 0. */
 static uint8_t *place(uint32_t pa)
@@ -215,27 +163,14 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 		return;
 	}
 	if (now) capture(u->uc_mcontext.gregs, (uint64_t *)u->uc_mcontext.fpregs, signal);
-	else copy(&home.uc_mcontext.gregs, &u->uc_mcontext.gregs, sizeof(gregset_t));
+	else leave_home(u);
 	if (!left) {
 		now = 0;
-		copy(&u->uc_mcontext.gregs, &home.uc_mcontext.gregs, sizeof(gregset_t));
-		u->uc_mcontext.gregs[REG_RIP] += 2; /* the ud2 in begin */
+		go_home(u);
 		return;
 	}
 	left--;
 	prepare(u->uc_mcontext.gregs, (uint64_t *)u->uc_mcontext.fpregs);
-}
-
-void restorer(void);
-__asm__(".globl restorer; restorer: mov $15, %eax; syscall");
-__asm__(".globl _start; _start: and $-16, %rsp; call begin");
-
-static void *map(unsigned long at, unsigned long size, int prot, int fd)
-{
-	long flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	long p = call(SYS_mmap, at, size, prot, flags | MAP_POPULATE | (at ? MAP_FIXED_NOREPLACE : 0), fd, 0);
-	if (p < 0 && p > -4096) quit(10);
-	return (void *)p;
 }
 
 static uint8_t *room(uint64_t size)
@@ -243,33 +178,6 @@ static uint8_t *room(uint64_t size)
 	long p = call(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p < 0 && p > -4096) quit(13);
 	return (uint8_t *)p;
-}
-
-/* A system call that a case makes is caught, whatever its number is. */
-static void forbid_system_calls(void)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer) + 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer)),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
-	call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
-	if (call(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&program, 0, 0, 0)) quit(11);
-}
-
-static uint64_t read_all(void *to, uint64_t n)
-{
-	uint64_t got = 0;
-	while (got < n) {
-		long r = call(SYS_read, 0, (long)to + got, n - got, 0, 0, 0);
-		if (r <= 0) break;
-		got += r;
-	}
-	return got;
 }
 
 static void put_world(void)
@@ -292,10 +200,7 @@ static void put_world(void)
 
 void begin(void)
 {
-	static const int SIGNALS[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGALRM };
 	const uint64_t half = 128ul << 20;
-	struct sa sa = { on_signal, SA_SIGINFO | SA_ONSTACK | 0x04000000 /* SA_RESTORER */, restorer, ~0ul };
-	stack_t alt = { 0 };
 	in = room(2 * half);
 	uint8_t *start = out = in + half;
 	if (read_all(in, half) < 16) quit(14);
@@ -306,20 +211,10 @@ void begin(void)
 	left = head[3];
 	in = pristine + head[0] + head[2] * 8;
 	put_world();
-	alt.ss_sp = map(0, 0x10000, PROT_READ | PROT_WRITE, -1);
-	alt.ss_size = 0x10000;
-	call(SYS_sigaltstack, (long)&alt, 0, 0, 0, 0, 0);
-	for (unsigned i = 0; i < sizeof(SIGNALS) / sizeof(int); i++)
-		call(SYS_rt_sigaction, SIGNALS[i], (long)&sa, 0, 8, 0, 0);
-	long timer[4] = { 1, 0, 1, 0 };
-	call(SYS_setitimer, 0, (long)timer, 0, 0, 0, 0);
+	take_signals(on_signal, 1);
 	forbid_system_calls();
-	if (left) __asm__ volatile("ud2" : : : "memory", "cc");
+	if (left) begin_cases();
 	uint64_t n = out - start;
-	for (uint64_t done = 0; done < n;) {
-		long r = call(SYS_write, 1, (long)start + done, n - done, 0, 0, 0);
-		if (r <= 0) quit(15);
-		done += r;
-	}
+	write_all(start, n);
 	quit(0);
 }

@@ -7,18 +7,7 @@
 //         bytes (codeLen)
 // stdout: per case: u64 regs[16], rip, rflags, trapno, error code, cr2, hash of DATA and STACK, mxcsr, xmm[32], fpu[19]; then,
 //         when asked for, the bytes of DATA and STACK
-#include <asm/prctl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#define __USE_GNU
-#include <signal.h>
-#include <ucontext.h>
+#include "process.h"
 
 #define CODE 0x10000000ul
 #define CODE_SIZE 0x2000ul
@@ -38,21 +27,9 @@
 #define TRAP_SYSCALL 0x100
 #define TRAP_TIMEOUT 0x101
 
-struct sa {
-	void (*handler)(int, siginfo_t *, void *);
-	unsigned long flags;
-	void (*restorer)(void);
-	unsigned long mask;
-};
-
 struct head {
 	uint32_t codeLen, codeOff, flags, hotLen;
 	uint64_t regs[16], rflags, mxcsr, xmm[32], fpu[19];
-};
-
-static const int ORDER[16] = {
-	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
 static uint64_t left;
@@ -60,40 +37,11 @@ static uint8_t *in;
 static uint64_t *out;
 static struct head *now;
 static uint8_t *codeAlias;
-static ucontext_t home;
 static uint64_t base[(DATA_SIZE + STACK_SIZE) / 8];
-
-static long call(long n, long a, long b, long c, long d, long e, long f)
-{
-	long r;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	__asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return r;
-}
-
-static void copy(void *to, const void *from, uint64_t n)
-{
-	__asm__ volatile("cld; rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
-}
 
 static void clear(void *to, uint64_t n)
 {
 	__asm__ volatile("cld; rep stosb" : "+D"(to), "+c"(n) : "a"(0) : "memory");
-}
-
-void *memcpy(void *to, const void *from, size_t n)
-{
-	copy(to, from, n);
-	return to;
-}
-
-static void quit(int status)
-{
-	call(SYS_exit_group, status, 0, 0, 0, 0, 0);
-	__builtin_unreachable();
 }
 
 static uint64_t hash(uint64_t h, const uint64_t *p, uint64_t bytes)
@@ -150,67 +98,24 @@ static void prepare(greg_t *g, uint8_t *fp)
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0));
 }
 
-static void onSignal(int signal, siginfo_t *info, void *context)
+static void on_signal(int signal, siginfo_t *info, void *context)
 {
 	ucontext_t *u = context;
 	(void)info;
 	if (now) capture(u->uc_mcontext.gregs, (uint8_t *)u->uc_mcontext.fpregs, signal);
-	else copy(&home.uc_mcontext.gregs, &u->uc_mcontext.gregs, sizeof(gregset_t));
+	else leave_home(u);
 	if (!left) {
 		now = 0;
-		copy(&u->uc_mcontext.gregs, &home.uc_mcontext.gregs, sizeof(gregset_t));
-		u->uc_mcontext.gregs[REG_RIP] += 2; /* the ud2 in begin */
+		go_home(u);
 		return;
 	}
 	left--;
 	prepare(u->uc_mcontext.gregs, (uint8_t *)u->uc_mcontext.fpregs);
 }
 
-void restorer(void);
-__asm__(".globl restorer; restorer: mov $15, %eax; syscall");
-__asm__(".globl _start; _start: and $-16, %rsp; call begin");
-
-static void *map(unsigned long at, unsigned long size, int prot, int fd)
-{
-	long flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	long p = call(SYS_mmap, at, size, prot, flags | MAP_POPULATE | (at ? MAP_FIXED_NOREPLACE : 0), fd, 0);
-	if (p < 0 && p > -4096) quit(10);
-	return (void *)p;
-}
-
-/* A system call that a case makes is caught, whatever its number is. */
-static void forbidSystemCalls(void)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer) + 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer)),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
-	call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
-	if (call(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&program, 0, 0, 0)) quit(11);
-}
-
-static uint64_t readAll(void *to, uint64_t n)
-{
-	uint64_t got = 0;
-	while (got < n) {
-		long r = call(SYS_read, 0, (long)to + got, n - got, 0, 0, 0);
-		if (r <= 0) break;
-		got += r;
-	}
-	return got;
-}
-
 void begin(void)
 {
 	const uint64_t room = 256ul << 20;
-	static const int SIGNALS[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGALRM };
-	struct sa sa = { onSignal, SA_SIGINFO | SA_ONSTACK | 0x04000000 /* SA_RESTORER */, restorer, ~0ul };
-	stack_t alt = { 0 };
 	long fd = call(SYS_memfd_create, (long)"code", 0, 0, 0, 0, 0);
 	if (fd < 0 || call(SYS_ftruncate, fd, CODE_SIZE, 0, 0, 0, 0)) quit(12);
 	codeAlias = map(0, CODE_SIZE, PROT_READ | PROT_WRITE, fd);
@@ -218,8 +123,6 @@ void begin(void)
 	map(DATA, DATA_SIZE, PROT_READ | PROT_WRITE, -1);
 	uint64_t *ro = map(RO, 0x1000, PROT_READ | PROT_WRITE, -1);
 	map(STACK, STACK_SIZE, PROT_READ | PROT_WRITE, -1);
-	alt.ss_sp = map(0, 0x10000, PROT_READ | PROT_WRITE, -1);
-	alt.ss_size = 0x10000;
 	for (uint64_t i = 0; i < sizeof(base) / 8; i++) {
 		uint64_t x = (i + 1) * 0x9e3779b97f4a7c15ul;
 		base[i] = x ^ (x >> 29);
@@ -229,24 +132,16 @@ void begin(void)
 	long p = call(SYS_mmap, 0, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p < 0 && p > -4096) quit(13);
 	uint64_t *start = (uint64_t *)(p + room / 2);
-	if (readAll((void *)p, room / 2) < 8) quit(14);
+	if (read_all((void *)p, room / 2) < 8) quit(14);
 	left = *(uint64_t *)p;
 	in = (uint8_t *)p + 8;
 	out = start;
 	call(SYS_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
 	call(SYS_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
-	call(SYS_sigaltstack, (long)&alt, 0, 0, 0, 0, 0);
-	for (unsigned i = 0; i < sizeof(SIGNALS) / sizeof(int); i++)
-		call(SYS_rt_sigaction, SIGNALS[i], (long)&sa, 0, 8, 0, 0);
-	long timer[4] = { 60, 0, 60, 0 };
-	call(SYS_setitimer, 0, (long)timer, 0, 0, 0, 0);
-	forbidSystemCalls();
-	if (left) __asm__ volatile("ud2" : : : "memory", "cc");
+	take_signals(on_signal, 60);
+	forbid_system_calls();
+	if (left) begin_cases();
 	uint64_t n = (uint8_t *)out - (uint8_t *)start;
-	for (uint64_t done = 0; done < n;) {
-		long r = call(SYS_write, 1, (long)start + done, n - done, 0, 0, 0);
-		if (r <= 0) quit(15);
-		done += r;
-	}
+	write_all(start, n);
 	quit(0);
 }
