@@ -40,7 +40,7 @@ export const ENCODED: Readonly<Record<string, string>> = {
   "lgs (%rbx), %eax": "0f b5 03",
   "ljmp *(%rbx)": "ff 2b",
   "lcall *(%rbx)": "ff 1b",
-  "xlat": "d7",
+  xlat: "d7",
   "pushw %ax": "66 50",
   "popw (%rbx)": "66 8f 03",
   "pop 8(%rsp)": "8f 44 24 08",
