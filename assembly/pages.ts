@@ -1,7 +1,8 @@
 // The pages that a snapshot tracks: RAM, the shadow and the stack metadata, one after the other in wasm memory. The
 // first write to a page after the base snapshot saves its old content once and puts it on the dirty list.
 
-import { DIRTY_LIST, NR_DIRTY, PAGE_CLEAN, RAM, SAVED, SAVE_END, SAVE_NEXT } from "./abi";
+import { DIRTY_LIST, NR_DIRTY, PAGE_CLEAN, RAM, SAVED } from "./abi";
+import { keep } from "./undo";
 
 /** Before a write to the page that holds wasm address `p`. */
 export function touch(p: usize): void {
@@ -11,18 +12,7 @@ export function touch(p: usize): void {
 
 /** Saves page `i` if it was not saved before and marks it dirty. */
 export function soil(i: u32): void {
-  if (!load<u32>(SAVED + (i << 2))) {
-    let to = load<u32>(SAVE_NEXT);
-    if (to >= load<u32>(SAVE_END)) {
-      const at = memory.grow(64);
-      if (at < 0) unreachable();
-      to = (<u32>at) << 16;
-      store<u32>(SAVE_END, to + (64 << 16));
-    }
-    store<u32>(SAVE_NEXT, to + 4096);
-    memory.copy(to, RAM + (i << 12), 4096);
-    store<u32>(SAVED + (i << 2), to);
-  }
+  if (!load<u32>(SAVED + (i << 2))) store<u32>(SAVED + (i << 2), keep(i));
   store<u8>(PAGE_CLEAN + i, 0);
   const n = load<u32>(NR_DIRTY);
   store<u32>(DIRTY_LIST + (n << 2), i);

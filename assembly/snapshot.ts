@@ -17,6 +17,9 @@ import {
 import { codeWritten } from "./block";
 import { flushTlb } from "./mmu";
 import { soil } from "./pages";
+import { unpack } from "./undo";
+
+const SCRATCH_PAGE: usize = 0xd000; // the host's, who writes to it right before a call
 
 function flushAll(): void {
   for (let v: u32 = 0; v < load<u32>(NR_VCPUS); v++) flushTlb(v);
@@ -49,8 +52,11 @@ export function snapBack(): void {
     const page = load<u32>(DIRTY_LIST + (k << 2));
     const to = RAM + (page << 12);
     const from = load<u32>(SAVED + (page << 2));
-    if (load<u8>(PAGE_CODE + page)) compareCode(page, to, from);
-    memory.copy(to, from, 4096);
+    if (load<u8>(PAGE_CODE + page)) {
+      unpack(SCRATCH_PAGE, from);
+      compareCode(page, to, SCRATCH_PAGE);
+    }
+    unpack(to, from);
     store<u8>(PAGE_CLEAN + page, 1);
   }
   store<u32>(NR_DIRTY, 0);

@@ -2,6 +2,7 @@
 // A jump to such a place that faults at once is seen by the guest's own report.
 import { kernelTextAddress } from "../unwind/index.ts";
 import { addressName } from "./address.ts";
+import { perList } from "./frames.ts";
 import type { Trace, Violation } from "./trace.ts";
 
 /** User addresses are in the lower half. */
@@ -24,13 +25,14 @@ export function freedText(trace: Trace): readonly Violation[] {
       message: `${b.comm} executes at ${name(b.ip)}, which is no text`,
     });
   }
+  const badIn = perList((frames) => frames.find((f) => !isText(f.ip) && f.isDynamic !== true));
   const moments = [
     { insn: trace.commit?.insn ?? 0, stacks: trace.commit?.stacks ?? [] },
     { insn: trace.endedAt, stacks: trace.ending },
   ];
   for (const { insn, stacks } of moments) {
     for (const s of stacks) {
-      const bad = s.frames.find((f) => !isText(f.ip) && f.isDynamic !== true);
+      const bad = badIn(s.frames);
       if (bad === undefined) continue;
       out.push({
         check: "freed-text",

@@ -2,18 +2,21 @@
 // commit, what is left at the end. It changes nothing in the guest and decides nothing.
 import {
   dynamicText,
+  readField,
   readRunQueues,
-  readTasks,
+  readTask,
   readUint,
   returnTrampolines,
   symbolVa,
+  TASK,
   TASK_STATE,
   type Task,
 } from "../kernel/index.ts";
 import { findSymbol } from "../link/index.ts";
-import { runnerOf, trueStack, trueStackOf, type LogRecord } from "../machine/index.ts";
+import { runners, trueStack, trueStackOf, type LogRecord } from "../machine/index.ts";
 import type { PatchPlan, Session } from "../patch/index.ts";
 import { oldAt } from "./address.ts";
+import { FrameLists, perList } from "./frames.ts";
 import { commitWrites, promiseOf } from "./promises.ts";
 import { collectSwitches, framesOf, watchSwitches } from "./switches.ts";
 import {
@@ -30,6 +33,7 @@ import {
 } from "./trace.ts";
 
 const WINDOW = 5n;
+const NO_FRAMES: readonly TraceFrame[] = [];
 /** Of how many tasks that hold a try up the true stacks are taken. */
 const MAX_TOLD = 64;
 /** Ids of the watches: the kind of entry times this, plus the function's index. */
@@ -74,30 +78,32 @@ export function watchPlan(session: Session, plan: PatchPlan): readonly number[] 
   return handles;
 }
 
-/** The tasks of a session at this moment, as a trace names them. */
-export function traceTasks(session: Session): readonly { task: Task; named: TraceTask }[] {
+/** How a trace names a task that is there at this moment. */
+function namer(session: Session): (t: Task) => TraceTask {
   const { image, read } = session;
   const stoppers = new Set(readRunQueues(read, image).map((q) => q.stop));
   const patchd = findSymbol(image, "patchd_task");
   const patchdVa = patchd === undefined ? 0n : readUint(read, patchd.va, 8);
   const kindOf = (t: Task): TraceTask["kind"] => {
     if (t.isIdle) return "idle";
-    if (stoppers.has(t.va)) return "stopper";
-    if (t.va === patchdVa) return "patchd";
+    const { va } = t;
+    if (stoppers.has(va)) return "stopper";
+    if (va === patchdVa) return "patchd";
     if (t.state === TASK_STATE.DEAD) return "dead";
     return t.isKthread ? "kthread" : "user";
   };
-  return readTasks(read, image).map((task) => ({
-    task,
-    named: {
-      pid: task.pid,
-      comm: task.comm,
-      kind: kindOf(task),
-      lo: task.stack.lo,
-      hi: task.stack.hi,
-      runnable: task.state === TASK_STATE.RUNNING && !task.isIdle,
-    },
-  }));
+  return (task) => ({
+    pid: task.pid,
+    comm: task.comm,
+    kind: kindOf(task),
+    ...task.stack,
+    runnable: task.state === TASK_STATE.RUNNING && !task.isIdle,
+  });
+}
+
+/** The tasks of a session at this moment, as a trace names them. */
+function traceTasks(session: Session): readonly TraceTask[] {
+  return session.tasks().map(namer(session));
 }
 
 /** A task that is not among those of before. */
@@ -107,20 +113,26 @@ function named(t: Task): TraceTask {
 }
 
 /** The true kernel stacks of all tasks at this moment. A task in user mode has an empty one. */
-export function trueStacks(session: Session): readonly TraceStack[] {
+export function trueStacks(
+  session: Session,
+  lists: FrameLists = new FrameLists(),
+): readonly TraceStack[] {
   const { machine: m } = session;
   const made = dynamicText(session.read, session.image);
   const trampolines = new Set(returnTrampolines(session.image).map((t) => t.lo));
+  const running = runners(m);
   const frame = (ip: bigint, isCall: boolean): TraceFrame => {
     const isDynamic = made.some((r) => ip >= r.lo && ip < r.hi);
     return isDynamic ? { ip, isCall, isDynamic } : { ip, isCall };
   };
-  return traceTasks(session).map(({ task, named }) => {
-    const vcpu = runnerOf(m, task.stack.lo);
+  const name = namer(session);
+  return session.tasks().map((task) => {
+    const named = name(task);
+    const vcpu = running.get(named.lo);
     if (task.onCpu && vcpu === undefined) return { task: named, vcpu: undefined, frames: [] };
     const truth =
       vcpu === undefined
-        ? trueStack(m, task.stack.lo, trampolines)
+        ? trueStack(m, named.lo, trampolines)
         : trueStackOf(m, vcpu, trampolines);
     const frames: TraceFrame[] = [];
     if (vcpu !== undefined && truth) frames.push(frame(m.reg(vcpu, "rip"), false));
@@ -128,7 +140,7 @@ export function trueStacks(session: Session): readonly TraceStack[] {
       if (f.kind === "user") break;
       frames.push(frame(f.ret, f.kind === "call"));
     }
-    return { task: named, vcpu, frames };
+    return { task: named, vcpu, frames: lists.share(frames) };
   });
 }
 
@@ -177,22 +189,28 @@ export function observe(session: Session, run: ObservedRun): Observation {
   const { plan, readyAt } = run;
   const { machine } = session;
   const requestAt = machine.retired - readyAt;
-  const found = traceTasks(session);
-  const tasks = found.map((t) => t.named);
-  const patchd = found.find((t) => t.named.kind === "patchd")?.task;
-  const requestTime = Number(machine.reg(patchd?.cpu ?? 0, "time"));
+  const lists = new FrameLists();
+  const before = trueStacks(session, lists);
+  const tasks = before.map((s) => s.task);
+  const byLo = new Map(tasks.map((t) => [t.lo, t]));
+  const patchd = findSymbol(session.image, "patchd_task");
+  const patchdVa = patchd === undefined ? 0n : readUint(session.read, patchd.va, 8);
+  const patchdCpu = patchdVa === 0n ? 0 : readTask(session.read, session.image, patchdVa).cpu;
+  const requestTime = machine.time(patchdCpu);
   const isCommit = commitWrites(promiseOf(run.mechanism), session.image, plan);
-  const isInside = trueStacks(session).some((s) =>
-    s.frames.some((f) => oldAt(plan, f.ip) !== undefined),
-  );
+  const isInOld = perList((frames) => frames.some((f) => oldAt(plan, f.ip) !== undefined));
+  const isInside = before.some((s) => isInOld(s.frames));
   let commit: Commit | undefined;
-  const collected = collectSwitches(session, plan, readyAt, (t) => {
-    const known = tasks.find((x) => x.lo === t.stack.lo && x.pid === t.pid);
-    return known ?? traceTasks(session).find((x) => x.task.va === t.va)?.named ?? named(t);
-  });
+  const nameOf = (t: Task): TraceTask => {
+    const known = byLo.get(t.stack.lo);
+    if (known !== undefined && known.pid === t.pid) return known;
+    const isUsed = readField(session.read, TASK, t.va, "usage") !== 0n;
+    return isUsed ? namer(session)(t) : named(t);
+  };
+  const collected = collectSwitches(session, plan, readyAt, lists, nameOf);
   session.agent.onWrite = (w) => {
     collected.wrote(w);
-    if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session) };
+    if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session, lists) };
   };
   const held: Held[] = [];
   session.agent.onProgress = ({ insn, outcome }) => {
@@ -200,7 +218,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
     outcome.blockers.forEach((blocker, i) => {
       const isHim = (t: Task): boolean => t.pid === blocker.pid && t.comm === blocker.task;
       const task = i < MAX_TOLD ? now.find(isHim) : undefined;
-      const frames = task === undefined ? [] : framesOf(session, task);
+      const frames = task === undefined ? NO_FRAMES : framesOf(session, task);
       held.push({ insn: insn - readyAt, blocker, frames });
     });
   };
@@ -210,7 +228,9 @@ export function observe(session: Session, run: ObservedRun): Observation {
     collected.stop();
     const events = session.events();
     const state = session.agent.state();
-    const late = traceTasks(session).map((t) => t.named);
+    const isCrash = end === "bug" || end === "shutdown";
+    const ending = isCrash ? [] : trueStacks(session, lists);
+    const late = isCrash ? traceTasks(session) : ending.map((s) => s.task);
     const byStack = new Map([...late, ...tasks].map((t) => [t.lo, t]));
     const size = tasks[0] ? tasks[0].hi - tasks[0].lo : 1n;
     const from = (insn: number): number => insn - readyAt;
@@ -228,7 +248,6 @@ export function observe(session: Session, run: ObservedRun): Observation {
         task: byStack.get(((r.rsp - 1n) / size) * size),
       };
     };
-    const isCrash = end === "bug" || end === "shutdown";
     return Object.freeze({
       scenario: run.scenario,
       mechanism: run.mechanism,
@@ -250,11 +269,11 @@ export function observe(session: Session, run: ObservedRun): Observation {
       entries: events.records.flatMap((r) => entryOf(r) ?? []),
       bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
       tasks,
-      times: Array.from({ length: machine.nrVcpus }, (_, v) => Number(machine.reg(v, "time"))),
+      times: Array.from({ length: machine.nrVcpus }, (_, v) => machine.time(v)),
       isInside,
       commit,
       switches: collected.switches,
-      ending: isCrash ? [] : trueStacks(session),
+      ending,
       changed: changedBytes(session, run.pristine),
       results: readResults(session, run.resultSymbols),
       expected: run.expected,

@@ -2,6 +2,7 @@
 // An activation counts from the instruction at the function's entry, because that is where it is decided.
 import type { PatchedFunction } from "../patch/index.ts";
 import { addressName, newAt, oldAt } from "./address.ts";
+import { perList } from "./frames.ts";
 import type { Entry, Switch, Trace, TraceFrame, Violation } from "./trace.ts";
 
 /** An activation of a patched function. */
@@ -53,7 +54,11 @@ function activations(trace: Trace): readonly Activation[] {
 /** A task's switches by the stack that it runs on. */
 function switchesOf(trace: Trace): ReadonlyMap<bigint, readonly Switch[]> {
   const out = new Map<bigint, Switch[]>();
-  for (const s of trace.switches) out.set(s.task.lo, [...(out.get(s.task.lo) ?? []), s]);
+  for (const s of trace.switches) {
+    const own = out.get(s.task.lo);
+    if (own === undefined) out.set(s.task.lo, [s]);
+    else own.push(s);
+  }
   return out;
 }
 
@@ -64,11 +69,15 @@ function inside(f: TraceFrame): bigint {
 
 /** At its switch a task is in no function that it leaves. */
 function activeAtSwitch(trace: Trace): readonly Violation[] {
+  const left = {
+    new: perList((frames) => frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined)),
+    old: perList((frames) => frames.find((f) => newAt(trace.plan, inside(f)) !== undefined)),
+  };
   return trace.switches.flatMap((s) => {
     const at = s.to === "new" ? oldAt : newAt;
-    const frame = s.frames.find((f) => at(trace.plan, inside(f)) !== undefined);
+    const frame = left[s.to](s.frames);
     if (frame === undefined) return [];
-    const left: PatchedFunction | undefined = at(trace.plan, inside(frame));
+    const f: PatchedFunction | undefined = at(trace.plan, inside(frame));
     const side = s.to === "new" ? "old" : "new";
     return [
       {
@@ -78,7 +87,7 @@ function activeAtSwitch(trace: Trace): readonly Violation[] {
         task: s.task.comm,
         ip: frame.ip,
         symbol: addressName(trace.image, trace.plan, frame.ip),
-        message: `${s.task.comm} is in the ${side} ${left?.name ?? ""} when it is switched (${s.how})`,
+        message: `${s.task.comm} is in the ${side} ${f?.name ?? ""} when it is switched (${s.how})`,
       },
     ];
   });
@@ -88,6 +97,7 @@ function activeAtSwitch(trace: Trace): readonly Violation[] {
 export function threadPromise(trace: Trace): readonly Violation[] {
   const switches = switchesOf(trace);
   const out: Violation[] = [...activeAtSwitch(trace)];
+  const known = new Set(trace.tasks.map((t) => t.lo));
   const told = new Set<string>();
   const tell = (e: Entry, message: string): void => {
     if (told.has(message)) return;
@@ -105,7 +115,7 @@ export function threadPromise(trace: Trace): readonly Violation[] {
     const own = switches.get(e.task.lo) ?? [];
     const last = own.findLast((s) => s.insn <= (s.decided === true ? e.insn : start));
     // A task without a switch of its own was made in the universe of its parent.
-    if (last === undefined && own.length === 0 && !trace.tasks.some((t) => t.lo === e.task?.lo)) {
+    if (last === undefined && own.length === 0 && !known.has(e.task.lo)) {
       continue;
     }
     const universe = last?.to ?? "old";

@@ -3,6 +3,7 @@
 import type { Image } from "../link/index.ts";
 import { quiescentSet } from "../patch/index.ts";
 import { addressName, oldAt } from "./address.ts";
+import { perList } from "./frames.ts";
 import { functionPromise, interruptPromise, threadPromise } from "./promise-thread.ts";
 import { promiseOf } from "./promises.ts";
 import type { Commit, Entry, Trace, TraceFrame, TraceStack, Violation } from "./trace.ts";
@@ -31,8 +32,11 @@ function inside(f: TraceFrame): bigint {
 
 function onStack(trace: Trace, commit: Commit): readonly Violation[] {
   const out: Violation[] = [];
+  const oldIn = perList((frames) =>
+    frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined),
+  );
   for (const s of commit.stacks) {
-    const frame = s.frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined);
+    const frame = oldIn(s.frames);
     if (frame === undefined) continue;
     const name = oldAt(trace.plan, inside(frame))?.name ?? "";
     out.push(
@@ -58,11 +62,14 @@ function notQuiescent(trace: Trace, commit: Commit): readonly Violation[] {
   const isGathered = (s: TraceStack): boolean =>
     s.task.kind === "user" || s.task.kind === "kthread";
   const out: Violation[] = [];
-  for (const s of commit.stacks.filter(isGathered)) {
-    const frame = s.frames.find((f) => {
+  const notQuiet = perList((frames) =>
+    frames.find((f) => {
       const name = functionAt(trace.image, inside(f));
       return name !== undefined && !quiet.has(name);
-    });
+    }),
+  );
+  for (const s of commit.stacks.filter(isGathered)) {
+    const frame = notQuiet(s.frames);
     if (frame === undefined) continue;
     const symbol = addressName(trace.image, trace.plan, frame.ip);
     out.push(

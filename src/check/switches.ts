@@ -14,6 +14,7 @@ import { findSymbol, symbolAt } from "../link/index.ts";
 import { runnerOf, trueStack, trueStackOf } from "../machine/index.ts";
 import type { AgentWrite, PatchPlan, Session } from "../patch/index.ts";
 import { oldAt } from "./address.ts";
+import { perList, type FrameLists } from "./frames.ts";
 import type { Switch, TraceFrame, TraceTask } from "./trace.ts";
 
 /** Labels at which a task has just been switched, or is about to be; its stack says what it was doing. */
@@ -45,7 +46,7 @@ const DOING: readonly (readonly [name: string, how: string])[] = [
 ];
 
 /** The true stack of a task, from the instruction that it executes next if it is running. */
-export function framesOf(session: Session, task: Task): readonly TraceFrame[] {
+export function framesOf(session: Session, task: Task): TraceFrame[] {
   const { machine: m } = session;
   const vcpu = runnerOf(m, task.stack.lo);
   const truth = vcpu === undefined ? trueStack(m, task.stack.lo) : trueStackOf(m, vcpu);
@@ -85,17 +86,20 @@ export function collectSwitches(
   session: Session,
   plan: PatchPlan,
   readyAt: number,
+  lists: FrameLists,
   name: (t: Task) => TraceTask,
 ): { readonly wrote: (w: AgentWrite) => void; readonly switches: readonly Switch[]; stop(): void } {
   const switches: Switch[] = [];
   const { image, read, machine } = session;
   const target = findSymbol(image, "klp_target_state");
+  const arena = symbolVa(image, "task_structs");
   const offset = BigInt(TASK.fields.patch_state.offset);
   const add = (task: Task, to: "new" | "old", how: string | undefined): void => {
-    const frames = framesOf(session, task);
+    const frames = lists.share(framesOf(session, task));
     const insn = machine.retired - readyAt;
-    switches.push({ insn, task: name(task), to, how: how ?? howOf(session, frames), frames });
+    switches.push({ insn, task: name(task), to, how: how ?? howIn(frames), frames });
   };
+  const howIn = perList((frames) => howOf(session, frames));
   const immutable = findSymbol(image, "kgr_immutable");
   const isImmutable = (): boolean =>
     immutable !== undefined && readUint(read, immutable.va, 4) !== 0n;
@@ -108,7 +112,7 @@ export function collectSwitches(
   const undecided = new Map<bigint, Task>();
   /** A switch without the innermost frames, which are of no variant yet. */
   const arrived = (task: Task, without: number, decided = false): void => {
-    const frames = framesOf(session, task).slice(without);
+    const frames = lists.share(framesOf(session, task).slice(without));
     const insn = machine.retired - readyAt;
     const s = { insn, task: name(task), to: kgrTo(), how: "not in progress", frames };
     switches.push(decided ? { ...s, decided } : s);
@@ -134,11 +138,10 @@ export function collectSwitches(
   const wrote = (w: AgentWrite): void => {
     if (w.va === immutable?.va && !isImmutable()) part();
     if (target === undefined || w.bytes.length !== 4) return;
-    const arena = symbolVa(image, "task_structs");
     const slot = w.va - offset - arena;
     if (slot < 0n || slot % BigInt(TASK.size) !== 0n) return;
     const wants = Number(readUint(read, target.va, 4)) | 0;
-    const value = new DataView(w.bytes.buffer, w.bytes.byteOffset).getInt32(0, true);
+    const value = Number(readUint(() => w.bytes, 0n, 4)) | 0;
     if (value !== wants || wants === CONSTANTS.KLP_TRANSITION_IDLE) return;
     add(readTask(read, image, w.va - offset), wants === 1 ? "new" : "old", "stack check");
   };

@@ -18,9 +18,11 @@ export function symbolVa(image: Image, name: string): bigint {
 /** Reads an unsigned little-endian value of 1, 2, 4 or 8 bytes. */
 export function readUint(read: Read, va: bigint, size: number): bigint {
   const bytes = read(va, size);
-  let v = 0n;
-  for (let i = size - 1; i >= 0; i--) v = (v << 8n) | BigInt(bytes[i] ?? 0);
-  return v;
+  let lo = 0;
+  let hi = 0;
+  for (let i = Math.min(size, 4) - 1; i >= 0; i--) lo = lo * 256 + (bytes[i] ?? 0);
+  for (let i = size - 1; i >= 4; i--) hi = hi * 256 + (bytes[i] ?? 0);
+  return hi === 0 ? BigInt(lo) : (BigInt(hi) << 32n) | BigInt(lo);
 }
 
 /** Reads one field of a struct that lies at va. */

@@ -1,6 +1,6 @@
 // The kernel's tasks as plain data: every used slot of the arena, also one that is exiting and no longer on
 // the task list. Reading is safe at any instruction; it takes no lock and follows no run queue.
-import type { Image } from "../link/index.ts";
+import { findSymbol, type Image } from "../link/index.ts";
 import type { Read } from "./image.ts";
 import { nrCpus, perCpuVa, readField, readUint, symbolVa } from "./image.ts";
 import type { Field, Struct } from "./struct.ts";
@@ -14,8 +14,6 @@ import {
   TASK,
   TASK_STATE,
 } from "./layout.ts";
-
-const LATIN1 = new TextDecoder("latin1");
 
 /** A stack: [lo, hi). */
 export interface StackRange {
@@ -64,40 +62,40 @@ export type InactiveFrame = Readonly<Record<keyof typeof INACTIVE_FRAME.fields, 
 
 /** How many slots the task arena has, from the size of its symbol. */
 export function nrTaskSlots(image: Image): number {
-  const arena = image.symbols.find((s) => s.name === "task_structs");
+  const arena = findSymbol(image, "task_structs");
   if (arena === undefined) throw new Error(`${image.name}: the kernel has no task_structs`);
   return Number(arena.size) / TASK.size;
 }
 
 /** THREAD_SIZE of this image. */
 export function threadSize(image: Image): number {
-  const stacks = image.symbols.find((s) => s.name === "task_stacks");
+  const stacks = findSymbol(image, "task_stacks");
   if (stacks === undefined) throw new Error(`${image.name}: the kernel has no task_stacks`);
   return Number(stacks.size) / nrTaskSlots(image);
 }
 
-/** All tasks in slot order; the idle tasks of the CPUs come first. */
+/**
+ * All tasks in slot order; the idle tasks of the CPUs come first. They are views of one copy of the arena, which is there as
+ * long as any of them: who keeps something of many tasks for long keeps plain values.
+ */
 export function readTasks(read: Read, image: Image): readonly Task[] {
   const first = symbolVa(image, "task_structs");
-  const size = threadSize(image);
-  const listed = listedTasks(read, image);
   const nr = nrTaskSlots(image);
-  const arena = read(first, nr * TASK.size);
+  const slots = slotsOf(read(first, nr * TASK.size), first, threadSize(image));
+  const listed = listedSlots(read, image, slots);
   const usageAt = TASK.fields.usage.offset;
   const tasks: Task[] = [];
   for (let i = 0; i < nr; i++) {
-    const at = i * TASK.size;
-    if (arena[at + usageAt] === 0) continue;
-    const slot = arena.subarray(at, at + TASK.size);
-    const va = first + BigInt(at);
-    tasks.push(makeTask(slot, va, size, listed.has(va)));
+    if (slots.view.getUint8(i * TASK.size + usageAt) === 0) continue;
+    tasks.push(new TaskSlot(slots, i * TASK.size, listed[i] === 1));
   }
   return tasks;
 }
 
 /** One task by the address of its task_struct. */
 export function readTask(read: Read, image: Image, va: bigint): Task {
-  return makeTask(read(va, TASK.size), va, threadSize(image), isLinked(read, image, va));
+  const slots = slotsOf(read(va, TASK.size), va, threadSize(image));
+  return new TaskSlot(slots, 0, isLinked(read, image, va));
 }
 
 /** The task that a CPU runs, from its kernel GS base. */
@@ -167,57 +165,154 @@ function isLinked(read: Read, image: Image, va: bigint): boolean {
   return next !== 0n && readUint(read, next + 8n, 8) === node;
 }
 
-function listedTasks(read: Read, image: Image): ReadonlySet<bigint> {
-  const offset = BigInt(TASK.fields.tasks.offset);
-  const head = symbolVa(image, "init_task") + offset;
-  const out = new Set<bigint>();
+/** Task structs one after the other, as they were at one moment. */
+interface Slots {
+  readonly view: DataView;
+  readonly first: bigint;
+  readonly stackSize: bigint;
+}
+
+function slotsOf(bytes: Uint8Array, first: bigint, stackSize: number): Slots {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { view, first, stackSize: BigInt(stackSize) };
+}
+
+/** A byte for each slot: 1 when the task list leads to it. */
+function listedSlots(read: Read, image: Image, { view, first }: Slots): Uint8Array {
+  const { offset } = TASK.fields.tasks;
+  const head = symbolVa(image, "init_task") + BigInt(offset);
+  const out = new Uint8Array(view.byteLength / TASK.size);
   // next pointers lead round the list at every instruction: insertion sets new->next first, deletion
   // changes prev->next first.
-  for (
-    let at = readUint(read, head, 8);
-    at !== head && at !== 0n && !out.has(at - offset);
-    at = readUint(read, at, 8)
-  ) {
-    out.add(at - offset);
+  for (let at = readUint(read, head, 8); at !== head && at !== 0n;) {
+    const i = Number(at - first - BigInt(offset)) / TASK.size;
+    if (out[i] !== 0) break; // seen, or no slot at all
+    out[i] = 1;
+    at = view.getBigUint64(i * TASK.size + offset, true);
   }
   return out;
 }
 
-function makeTask(slot: Uint8Array, va: bigint, stackSize: number, isListed: boolean): Task {
-  const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
-  const big = (field: keyof typeof TASK.fields): bigint =>
-    view.getBigUint64(TASK.fields[field].offset, true);
-  const num = (field: keyof typeof TASK.fields): number => {
+/** Names that tasks had: few different ones are shared by many. */
+const comms = new Map<string, string>();
+const MAX_COMMS = 4096;
+
+/** A task in its slot. */
+class TaskSlot implements Task {
+  readonly #slots: Slots;
+  readonly #at: number;
+  readonly isListed: boolean;
+
+  constructor(slots: Slots, at: number, isListed: boolean) {
+    this.#slots = slots;
+    this.#at = at;
+    this.isListed = isListed;
+  }
+
+  #big(field: keyof typeof TASK.fields): bigint {
+    return this.#slots.view.getBigUint64(this.#at + TASK.fields[field].offset, true);
+  }
+
+  #num(field: keyof typeof TASK.fields): number {
     const { offset, size } = TASK.fields[field];
-    return size === 4 ? view.getUint32(offset, true) : Number(view.getBigUint64(offset, true));
-  };
-  const comm = slot.subarray(TASK.fields.comm.offset, TASK.fields.comm.offset + 16);
-  const end = comm.indexOf(0);
-  const lo = big("stack");
-  const hi = lo + BigInt(stackSize);
-  const flags = num("flags");
-  return {
-    va,
-    pid: num("pid"),
-    comm: LATIN1.decode(end < 0 ? comm : comm.subarray(0, end)),
-    state: num("state"),
-    flags: big("TI_flags"),
-    cpu: num("TI_cpu"),
-    onCpu: num("on_cpu") !== 0,
-    onRq: num("on_rq") !== 0,
-    isKthread: (flags & CONSTANTS.PF_KTHREAD) !== 0,
-    isIdle: (flags & CONSTANTS.PF_IDLE) !== 0,
-    isExiting: (flags & CONSTANTS.PF_EXITING) !== 0,
-    isListed,
-    stack: { lo, hi },
-    sp: big("threadsp"),
-    ptRegsVa: hi - BigInt(PT_REGS.size),
-    checkpointed: num("checkpointed") !== 0,
-    parked: num("parked") !== 0,
-    patchState: num("patch_state") | 0,
-    restartFn: big("restart_fn"),
-    kthreadFlags: num("kthread_flags"),
-    syscalls: num("syscalls"),
-    nvcsw: num("nvcsw"),
-  };
+    const { view } = this.#slots;
+    if (size === 4) return view.getUint32(this.#at + offset, true);
+    return Number(view.getBigUint64(this.#at + offset, true));
+  }
+
+  get va(): bigint {
+    return this.#slots.first + BigInt(this.#at);
+  }
+
+  get pid(): number {
+    return this.#num("pid");
+  }
+
+  get comm(): string {
+    const { view } = this.#slots;
+    const from = this.#at + TASK.fields.comm.offset;
+    let text = "";
+    for (let i = 0; i < TASK.fields.comm.size; i++) {
+      const c = view.getUint8(from + i);
+      if (c === 0) break;
+      text += String.fromCharCode(c);
+    }
+    const known = comms.get(text);
+    if (known !== undefined) return known;
+    if (comms.size < MAX_COMMS) comms.set(text, text);
+    return text;
+  }
+
+  get state(): number {
+    return this.#num("state");
+  }
+
+  get flags(): bigint {
+    return this.#big("TI_flags");
+  }
+
+  get cpu(): number {
+    return this.#num("TI_cpu");
+  }
+
+  get onCpu(): boolean {
+    return this.#num("on_cpu") !== 0;
+  }
+
+  get onRq(): boolean {
+    return this.#num("on_rq") !== 0;
+  }
+
+  get isKthread(): boolean {
+    return (this.#num("flags") & CONSTANTS.PF_KTHREAD) !== 0;
+  }
+
+  get isIdle(): boolean {
+    return (this.#num("flags") & CONSTANTS.PF_IDLE) !== 0;
+  }
+
+  get isExiting(): boolean {
+    return (this.#num("flags") & CONSTANTS.PF_EXITING) !== 0;
+  }
+
+  get stack(): StackRange {
+    const lo = this.#big("stack");
+    return { lo, hi: lo + this.#slots.stackSize };
+  }
+
+  get sp(): bigint {
+    return this.#big("threadsp");
+  }
+
+  get ptRegsVa(): bigint {
+    return this.stack.hi - BigInt(PT_REGS.size);
+  }
+
+  get checkpointed(): boolean {
+    return this.#num("checkpointed") !== 0;
+  }
+
+  get parked(): boolean {
+    return this.#num("parked") !== 0;
+  }
+
+  get patchState(): number {
+    return this.#num("patch_state") | 0;
+  }
+
+  get restartFn(): bigint {
+    return this.#big("restart_fn");
+  }
+
+  get kthreadFlags(): number {
+    return this.#num("kthread_flags");
+  }
+
+  get syscalls(): number {
+    return this.#num("syscalls");
+  }
+
+  get nvcsw(): number {
+    return this.#num("nvcsw");
+  }
 }

@@ -74,16 +74,19 @@ export class Core {
 
   /** The memory as bytes; valid until the next call into the core. */
   bytes(): Uint8Array {
-    if (this.#bytes.buffer !== this.#memory.buffer) {
-      this.#bytes = new Uint8Array(this.#memory.buffer);
-      this.#view = new DataView(this.#memory.buffer);
-    }
+    // A memory that has grown leaves arrays of no length behind, which costs less to see than its new buffer.
+    if (this.#bytes.length === 0) this.#renew();
     return this.#bytes;
   }
 
   view(): DataView {
-    this.bytes();
+    if (this.#bytes.length === 0) this.#renew();
     return this.#view;
+  }
+
+  #renew(): void {
+    this.#bytes = new Uint8Array(this.#memory.buffer);
+    this.#view = new DataView(this.#memory.buffer);
   }
 
   u32(at: number): number {
@@ -96,6 +99,12 @@ export class Core {
 
   u64(at: number): bigint {
     return this.view().getBigUint64(at, true);
+  }
+
+  /** A word of 8 bytes as a number: exact up to 2 ** 53. */
+  word(at: number): number {
+    const v = this.view();
+    return v.getUint32(at, true) + v.getUint32(at + 4, true) * 0x1_0000_0000;
   }
 
   setU64(at: number, v: bigint): void {

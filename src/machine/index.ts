@@ -36,6 +36,7 @@ export {
 } from "./schedule.ts";
 export {
   runnerOf,
+  runners,
   trueStack,
   trueStackOf,
   type TruthFrame,

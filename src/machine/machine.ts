@@ -104,6 +104,7 @@ export const REGISTERS = [
   "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
 ] as const; // prettier-ignore
 export type GeneralRegister = (typeof REGISTERS)[number];
+const REGISTER_NUMBERS: ReadonlyMap<string, number> = new Map(REGISTERS.map((r, i) => [r, i]));
 
 const SPECIAL = {
   rip: RIP,
@@ -243,7 +244,7 @@ export class Machine {
 
   /** Instructions retired on all vCPUs since the machine was made. */
   get retired(): number {
-    return Number(this.core.u64(INSNS));
+    return this.core.word(INSNS);
   }
 
   /** Wasm address of a vCPU's state block. */
@@ -254,8 +255,8 @@ export class Machine {
 
   reg(vcpu: number, name: Register): bigint {
     const at = this.stateOf(vcpu) - CPU;
-    const i = REGISTERS.findIndex((r) => r === name);
-    if (i >= 0) return this.core.u64(at + RAX + i * 8);
+    const i = REGISTER_NUMBERS.get(name);
+    if (i !== undefined) return this.core.u64(at + RAX + i * 8);
     if (name === "rflags") {
       this.core.exports.activate(vcpu);
       return this.core.u64(EFL) | BigInt(this.core.exports.arithmetic()) | 2n;
@@ -267,8 +268,8 @@ export class Machine {
   }
 
   setReg(vcpu: number, name: Register, value: bigint): void {
-    const i = REGISTERS.findIndex((r) => r === name);
-    if (i >= 0) {
+    const i = REGISTER_NUMBERS.get(name);
+    if (i !== undefined) {
       this.core.setU64(this.stateOf(vcpu) - CPU + RAX + i * 8, value);
       return;
     }
@@ -283,6 +284,11 @@ export class Machine {
       this.core.setU64(SPECIAL[name as keyof typeof SPECIAL], value);
     }
     this.core.exports.refresh();
+  }
+
+  /** A vCPU's virtual time. */
+  time(vcpu: number): number {
+    return this.core.word(this.stateOf(vcpu) - CPU + TIME);
   }
 
   halted(vcpu: number): boolean {
@@ -361,16 +367,25 @@ export class Machine {
     }
   }
 
+  /** The wasm address of `n` bytes of one page. Throws UnmappedError. */
+  #hostOf(va: bigint, n: number, vcpu: number): number {
+    const pa = this.translate(va, vcpu);
+    if (pa === undefined || pa + BigInt(n) > this.core.u64(RAM_SIZE)) throw new UnmappedError(va);
+    return RAM + Number(pa);
+  }
+
   /** Reads guest memory through the page tables of `vcpu`. Throws UnmappedError. */
   read(va: bigint, n: number, vcpu = 0): Uint8Array {
+    if (Number(va & 4095n) + n <= 4096) {
+      const from = this.#hostOf(BigInt.asUintN(64, va), n, vcpu);
+      return this.core.bytes().slice(from, from + n);
+    }
     const out = new Uint8Array(n);
     for (let i = 0; i < n;) {
       const at = BigInt.asUintN(64, va + BigInt(i));
       const room = Math.min(n - i, 4096 - Number(at & 4095n));
-      const pa = this.translate(at, vcpu);
-      if (pa === undefined || pa + BigInt(room) > this.core.u64(RAM_SIZE))
-        throw new UnmappedError(at);
-      out.set(this.core.bytes().subarray(RAM + Number(pa), RAM + Number(pa) + room), i);
+      const from = this.#hostOf(at, room, vcpu);
+      out.set(this.core.bytes().subarray(from, from + room), i);
       i += room;
     }
     return out;

@@ -91,9 +91,9 @@ export class Scheduler {
 
   #behind(): number {
     let best = 0;
-    let least = this.machine.reg(0, "time");
+    let least = this.machine.time(0);
     for (let v = 1; v < this.machine.nrVcpus; v++) {
-      const t = this.machine.reg(v, "time");
+      const t = this.machine.time(v);
       if (t < least) {
         least = t;
         best = v;
@@ -154,7 +154,7 @@ export class Scheduler {
   #catchUp(): void {
     const m = this.machine;
     const rests = (v: number): boolean => ((this.#rested >> v) & 1) !== 0;
-    const time = Array.from({ length: m.nrVcpus }, (_, v) => Number(m.reg(v, "time")));
+    const time = Array.from({ length: m.nrVcpus }, (_, v) => m.time(v));
     const next = Math.min(
       ...time.map((now, v) => {
         if (!rests(v)) return now;

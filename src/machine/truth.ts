@@ -206,20 +206,38 @@ export function trueStackOf(
   return m.reg(vcpu, "cpl") === 3n ? undefined : trueStack(m, m.reg(vcpu, "rsp") - 8n, trampolines);
 }
 
+/** The stacks that a vCPU is on: its own one, and those that it was entered from as long as they are per-CPU ones. */
+function* metasOf(m: Machine, areas: readonly Area[], vcpu: number): Generator<number> {
+  const seen = new Set<number>();
+  let meta = m.core.u32(m.stateOf(vcpu) - CPU + STK_META);
+  while (meta !== 0 && !seen.has(meta)) {
+    seen.add(meta);
+    yield meta;
+    const s = stackOfMeta(areas, meta);
+    if (!s?.percpu) break;
+    meta = m.core.u32(meta + M_PARENT);
+  }
+}
+
 /** The vCPU that stack `va` is reachable from through the per-CPU stacks on top of it: who runs the task it belongs to. */
 export function runnerOf(m: Machine, va: bigint): number | undefined {
   const areas = areasOf(m);
   const wanted = stackAt(areas, va)?.meta;
   for (let v = 0; v < m.nrVcpus; v++) {
-    const seen = new Set<number>();
-    let meta = m.core.u32(m.stateOf(v) - CPU + STK_META);
-    while (meta !== 0 && !seen.has(meta)) {
-      if (meta === wanted) return v;
-      seen.add(meta);
-      const s = stackOfMeta(areas, meta);
-      if (!s?.percpu) break;
-      meta = m.core.u32(meta + M_PARENT);
-    }
+    for (const meta of metasOf(m, areas, v)) if (meta === wanted) return v;
   }
   return undefined;
+}
+
+/** runnerOf() for all stacks that have one, by their lowest addresses. */
+export function runners(m: Machine): ReadonlyMap<bigint, number> {
+  const areas = areasOf(m);
+  const out = new Map<bigint, number>();
+  for (let v = 0; v < m.nrVcpus; v++) {
+    for (const meta of metasOf(m, areas, v)) {
+      const lo = stackOfMeta(areas, meta)?.lo;
+      if (lo !== undefined && !out.has(lo)) out.set(lo, v);
+    }
+  }
+  return out;
 }

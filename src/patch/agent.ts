@@ -290,9 +290,9 @@ export class Agent {
     const m = this.#machine;
     const old = readUint((va, n) => m.read(va, n, vcpu), step.va, step.size);
     const value = (old & ~step.clear) | step.set;
-    const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setBigUint64(0, value, true);
-    const w = { insn: m.retired, va: step.va, bytes: bytes.subarray(0, step.size) };
+    const bytes = new Uint8Array(step.size);
+    for (let i = 0, v = value; i < step.size; i++, v >>= 8n) bytes[i] = Number(v & 0xffn);
+    const w = { insn: m.retired, va: step.va, bytes };
     m.write(w.va, w.bytes, vcpu);
     this.#writes.push(w);
     this.onWrite?.(w);

@@ -63,13 +63,30 @@ export function crowdCost(c: Crowd): number {
   return (c.users.length + c.kthreads.length) * LOOK_COST_PER_TASK;
 }
 
-/** A look at the crowd with the task list held still. */
-export function* lookAtCrowd(image: Image): Program<Crowd> {
+/** What a look takes from a task: plain values, since an answer is kept until the request is over. */
+export interface Member {
+  readonly va: bigint;
+  readonly pid: number;
+  readonly comm: string;
+  readonly state: number;
+  readonly isKthread: boolean;
+  readonly isExiting: boolean;
+  readonly isFlagged: boolean;
+  readonly checkpointed: boolean;
+}
+
+export function memberOf(t: Task): Member {
+  const { va, pid, comm, state, isKthread, isExiting, checkpointed } = t;
+  return { va, pid, comm, state, isKthread, isExiting, isFlagged: isFlagged(t), checkpointed };
+}
+
+/** A look at the crowd with the task list held still; `of` says what of it is wanted. */
+export function* lookAtCrowd<T>(image: Image, of: (c: Crowd) => T): Program<T> {
   return yield* withLock(
     symbolVa(image, "tasklist_lock"),
     look("tasklist_lock", (g) => {
       const c = readCrowd(g);
-      return { value: c, cost: crowdCost(c) };
+      return { value: of(c), cost: crowdCost(c) };
     }),
   );
 }
@@ -89,7 +106,7 @@ export function* closeCheckpoint(asked: ReadonlySet<bigint>): Program<void> {
 }
 
 /** Who has not come, for a report. */
-export function absent(tasks: readonly Task[]): readonly Blocker[] {
+export function absent(tasks: readonly Member[]): readonly Blocker[] {
   return tasks.map((t) => ({
     task: t.comm,
     pid: t.pid,

@@ -38,7 +38,7 @@ import {
   type Task,
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
-import { isFlagged, lookAtCrowd, openCheckpoint, type Crowd } from "./checkpoint.ts";
+import { isFlagged, lookAtCrowd, memberOf, openCheckpoint, type Crowd } from "./checkpoint.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
 import { listAddTail, listDel, listEntries } from "./lists.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
@@ -200,25 +200,29 @@ function* freePatch(patch: KgrPatch): Program<void> {
   yield* call("kfree", patch.va);
 }
 
-function flagsVa(t: Task): bigint {
-  return fieldVa(TASK, t.va, "TI_flags");
+function flagsVa(task: bigint): bigint {
+  return fieldVa(TASK, task, "TI_flags");
 }
 
 function everybody(c: Crowd): readonly Task[] {
   return [...c.users, ...c.kthreads];
 }
 
+function everyVa(c: Crowd): readonly bigint[] {
+  return everybody(c).map((t) => t.va);
+}
+
 /** kgr_handle_processes(): every task is in progress, the interrupts of every CPU are new from here on. */
 function* markAll(image: Image): Program<void> {
   yield* call("schedule_on_each_cpu", symbolVa(image, "kgr_handle_irq_cpu"));
-  for (const t of everybody(yield* lookAtCrowd(image))) {
-    yield* setBit(flagsVa(t), TIF.CHECKPOINT);
+  for (const va of yield* lookAtCrowd(image, everyVa)) {
+    yield* setBit(flagsVa(va), TIF.CHECKPOINT);
   }
 }
 
 /** kgr_wakeup_kthreads(): so that those that sleep come to their annotated points. */
-function* wakeKthreads(c: Crowd): Program<void> {
-  for (const t of c.kthreads) yield* call("wake_up_state", t.va, BigInt(TASK_STATE.INTERRUPTIBLE));
+function* wakeKthreads(kthreads: readonly bigint[]): Program<void> {
+  for (const va of kthreads) yield* call("wake_up_state", va, BigInt(TASK_STATE.INTERRUPTIBLE));
 }
 
 /**
@@ -233,12 +237,15 @@ function left(c: Crowd): readonly Task[] {
 function* untilNobodyIsLeft({ image, hz }: Request): Program<readonly Switched[]> {
   const switched = new Map<number, Switched>();
   for (let round = 0; ; round++) {
-    const c = yield* lookAtCrowd(image);
-    for (const t of everybody(c)) {
-      if (isFlagged(t) || switched.has(t.pid)) continue;
+    const { remaining, gone } = yield* lookAtCrowd(image, (c) => ({
+      remaining: left(c).map(memberOf),
+      gone: everybody(c)
+        .filter((t) => !isFlagged(t) && !switched.has(t.pid))
+        .map(memberOf),
+    }));
+    for (const t of gone) {
       switched.set(t.pid, { task: t.comm, pid: t.pid, how: t.isKthread ? "kthread" : "boundary" });
     }
-    const remaining = left(c);
     if (remaining.length === 0) return [...switched.values()];
     const blockers = remaining.map((t) => ({
       task: t.comm,
@@ -254,7 +261,7 @@ function* untilNobodyIsLeft({ image, hz }: Request): Program<readonly Switched[]
     }
     if (round > 0) {
       for (const t of remaining) if (!t.isKthread) yield* call("send_fake_signal", t.va);
-      yield* wakeKthreads({ users: [], kthreads: remaining.filter((t) => t.isKthread) });
+      yield* wakeKthreads(remaining.filter((t) => t.isKthread).map((t) => t.va));
     }
     yield* sleep(KGRAFT_RECHECK_S * hz);
   }
@@ -273,8 +280,8 @@ function* modify(
   yield* writeWord(word("kgr_immutable"), 1n, 4);
   const error = yield* change();
   if (error !== 0) {
-    for (const t of everybody(yield* lookAtCrowd(image))) {
-      yield* clearBit(flagsVa(t), TIF.CHECKPOINT);
+    for (const va of yield* lookAtCrowd(image, everyVa)) {
+      yield* clearBit(flagsVa(va), TIF.CHECKPOINT);
     }
     yield* writeWord(word("kgr_immutable"), 0n, 4);
     return error;
@@ -283,7 +290,7 @@ function* modify(
   yield* markAll(image);
   // wmb(): everybody is marked before kgr_immutable is cleared.
   yield* writeWord(word("kgr_immutable"), 0n, 4);
-  yield* wakeKthreads(yield* lookAtCrowd(image));
+  yield* wakeKthreads(yield* lookAtCrowd(image, (c) => c.kthreads.map((t) => t.va)));
   return 0;
 }
 

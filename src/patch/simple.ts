@@ -1,17 +1,18 @@
 // simple: Ingo Molnar's method. Every user task queues at the checkpoint, then every kernel thread parks; when all hold
 // no kernel state, every CPU is stopped for the moment of writing, and then everybody is let go. If one does not come in
 // time, nothing was written and everybody is let go all the same. No stack is walked to decide anything.
-import { call, log, look, stopMachine, write, type Program } from "../kernel/index.ts";
+import { call, log, look, stopMachine, write, type Program, type Task } from "../kernel/index.ts";
 import {
   absent,
   closeCheckpoint,
   crowdCost,
-  isFlagged,
   isGathered,
   lookAtCrowd,
+  memberOf,
   openCheckpoint,
   readCrowd,
   type Crowd,
+  type Member,
 } from "./checkpoint.ts";
 import { compareCost } from "./cost.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
@@ -87,40 +88,50 @@ function* atQuiescence(
 ): Program<Outcome> {
   yield* openCheckpoint(image, "queue");
   const parkAsked = new Set<bigint>();
-  let c = yield* lookAtCrowd(image);
+  let c = yield* lookAtCrowd(image, missing);
   for (let tick = 0; ; tick++) {
-    const users = c.users.filter((t) => !isGathered(t));
-    for (const t of users) {
-      if (!isFlagged(t) && !t.checkpointed && !t.isExiting) {
+    for (const t of c.users) {
+      if (!t.isFlagged && !t.checkpointed && !t.isExiting) {
         yield* call("checkpoint_notify", t.va);
       }
     }
     // A kernel thread may be serving a user task: threads are asked only when all user tasks have come.
-    if (users.length === 0) {
-      const threads = c.kthreads.filter((t) => !isGathered(t));
-      for (const t of threads) {
+    if (c.users.length === 0) {
+      for (const t of c.kthreads) {
         if (parkAsked.has(t.va)) continue;
         parkAsked.add(t.va);
         yield* call("kthread_park_async", t.va);
       }
-      if (threads.length === 0) {
+      if (c.kthreads.length === 0) {
         const written = yield* stopMachine(writeIfQuiescent(writes));
         if (written !== "too early") {
           yield* closeCheckpoint(parkAsked);
-          if (written !== "written") return outcome("refused", mismatched(written.name));
+          if ("name" in written) return outcome("refused", mismatched(written.name));
           yield* log(`simple: everybody is quiescent, ${done}`);
-          return outcome("applied", `${done} at quiescence`, [], switchedOf(c));
+          return outcome("applied", `${done} at quiescence`, [], written.for);
         }
       }
     }
     if (tick >= SIMPLE_TIMEOUT_S * hz) break;
     yield* call("schedule_timeout_uninterruptible", 1n);
-    c = yield* lookAtCrowd(image);
+    c = yield* lookAtCrowd(image, missing);
   }
-  const blockers = absent([...c.users, ...c.kthreads].filter((t) => !isGathered(t)));
+  const blockers = absent([...c.users, ...c.kthreads]);
   yield* log(`simple: timeout, ${blockers.length} tasks did not come, nothing was ${done}`);
   yield* closeCheckpoint(parkAsked);
   return outcome("refused", "not everybody became quiescent in time", blockers);
+}
+
+/** Who is not gathered. */
+interface Missing {
+  readonly users: readonly Member[];
+  readonly kthreads: readonly Member[];
+}
+
+function missing(c: Crowd): Missing {
+  const of = (tasks: readonly Task[]): readonly Member[] =>
+    tasks.filter((t) => !isGathered(t)).map(memberOf);
+  return { users: of(c.users), kthreads: of(c.kthreads) };
 }
 
 function switchedOf(c: Crowd): readonly Switched[] {
@@ -130,15 +141,16 @@ function switchedOf(c: Crowd): readonly Switched[] {
   ];
 }
 
-/** With every CPU stopped: looks once more, and writes all jumps or none. Answers what is not what it has to be. */
+/** With every CPU stopped: looks once more, and writes all jumps or none. Answers for whom, or what is not what it has to be. */
 function* writeIfQuiescent(
   writes: readonly TextWrite[],
-): Program<"written" | "too early" | Expected> {
-  const still = yield* look("stop_machine", (g) => {
+): Program<{ readonly for: readonly Switched[] } | "too early" | Expected> {
+  const switched = yield* look("stop_machine", (g) => {
     const c = readCrowd(g);
-    return { value: [...c.users, ...c.kthreads].every(isGathered), cost: crowdCost(c) };
+    const still = c.users.every(isGathered) && c.kthreads.every(isGathered);
+    return { value: still ? switchedOf(c) : undefined, cost: crowdCost(c) };
   });
-  if (!still) return "too early";
+  if (switched === undefined) return "too early";
   const wrong = yield* look("stop_machine", (g) => ({
     value: findMismatch(
       g.read,
@@ -148,7 +160,7 @@ function* writeIfQuiescent(
   }));
   if (wrong !== undefined) return wrong;
   for (const w of writes) yield* write(w.va, w.bytes);
-  return "written";
+  return { for: switched };
 }
 
 export const simple: Mechanism = {

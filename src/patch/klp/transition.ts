@@ -70,38 +70,48 @@ export interface Tried {
   readonly switched: readonly SwitchedBy[];
 }
 
-interface Crowd {
-  readonly tasks: readonly Task[];
-  readonly idle: readonly Task[];
+/** What a walk over the tasks takes from each: an answer is kept until the transition is over. */
+type Member = Pick<Task, "va" | "pid" | "comm" | "cpu" | "isKthread">;
+
+function members(g: GuestView, isOne: (t: Task) => boolean): readonly Member[] {
+  return readTasks(g.read, g.image)
+    .filter(isOne)
+    .map(({ va, pid, comm, cpu, isKthread }) => ({ va, pid, comm, cpu, isKthread }));
 }
 
-function crowd(g: GuestView): Crowd {
-  const all = readTasks(g.read, g.image);
-  return { tasks: all.filter((t) => t.isListed), idle: all.filter((t) => t.isIdle) };
+/** for_each_process_thread(): with tasklist_lock held. */
+function* listed(): Program<readonly Member[]> {
+  return yield* look("tasklist_lock", (g) => ({
+    value: members(g, (t) => t.isListed),
+    cost: 0,
+  }));
+}
+
+/** The idle task of each possible CPU. */
+function* idleTasks(): Program<readonly Member[]> {
+  return yield* look("klp_mutex", (g) => ({ value: members(g, (t) => t.isIdle), cost: 0 }));
 }
 
 /** for_each_process_thread() under tasklist_lock, then for_each_possible_cpu() the idle task. */
-function* forEachTask(k: KlpSystem, body: (task: Task) => Program<void>): Program<void> {
+function* forEachTask(k: KlpSystem, body: (task: Member) => Program<void>): Program<void> {
   yield* withLock(
     symbolVa(k.image, "tasklist_lock"),
     (function* () {
-      const { tasks } = yield* look("tasklist_lock", (g) => ({ value: crowd(g), cost: 0 }));
-      for (const t of tasks) yield* body(t);
+      for (const t of yield* listed()) yield* body(t);
     })(),
   );
-  const { idle } = yield* look("klp_mutex", (g) => ({ value: crowd(g), cost: 0 }));
-  for (const t of idle) yield* body(t);
+  for (const t of yield* idleTasks()) yield* body(t);
 }
 
-function setState(t: Task, state: number): Program<void> {
+function setState(t: Member, state: number): Program<void> {
   return writeField(TASK, t.va, "patch_state", BigInt(state));
 }
 
-function* setPending(t: Task): Program<void> {
+function* setPending(t: Member): Program<void> {
   yield* setBit(fieldVa(TASK, t.va, "TI_flags"), TIF.PATCH_PENDING);
 }
 
-function* clearPending(t: Task): Program<void> {
+function* clearPending(t: Member): Program<void> {
   yield* clearBit(fieldVa(TASK, t.va, "TI_flags"), TIF.PATCH_PENDING);
 }
 
@@ -144,7 +154,7 @@ export function* startTransition(k: KlpSystem, patch: KlpPatch): Program<void> {
   yield* writeWord(symbolVa(k.image, "klp_signals_cnt"), 0n, 4);
 }
 
-function patchState(g: GuestView, t: Task): number {
+function patchState(g: GuestView, t: Member): number {
   return Number(readField(g.read, TASK, t.va, "patch_state")) | 0;
 }
 
@@ -152,7 +162,7 @@ function patchState(g: GuestView, t: Task): number {
 function* trySwitchTask(
   k: KlpSystem,
   { patch, target }: Transition,
-  t: Task,
+  t: Member,
 ): Program<Remaining | SwitchedBy> {
   const state = yield* look("word", (g) => ({ value: patchState(g, t), cost: 0 }));
   if (state === target) return { task: t.comm, pid: t.pid, how: "itself" };
@@ -181,8 +191,7 @@ function* sendSignals(k: KlpSystem): Program<void> {
   yield* withLock(
     symbolVa(k.image, "tasklist_lock"),
     (function* () {
-      const { tasks } = yield* look("tasklist_lock", (g) => ({ value: crowd(g), cost: 0 }));
-      for (const t of tasks) {
+      for (const t of yield* listed()) {
         const isPending = yield* look("word", (g) => ({
           value:
             ((readField(g.read, TASK, t.va, "TI_flags") >> BigInt(TIF.PATCH_PENDING)) & 1n) === 1n,
@@ -214,12 +223,10 @@ export function* tryComplete(k: KlpSystem): Program<Tried> {
   yield* withLock(
     symbolVa(image, "tasklist_lock"),
     (function* () {
-      const { tasks } = yield* look("tasklist_lock", (g) => ({ value: crowd(g), cost: 0 }));
-      for (const t of tasks) note(yield* trySwitchTask(k, now, t));
+      for (const t of yield* listed()) note(yield* trySwitchTask(k, now, t));
     })(),
   );
-  const { idle } = yield* see(crowd);
-  for (const t of idle) {
+  for (const t of yield* idleTasks()) {
     const isOnline = yield* see((g) => t.cpu < nrCpus(g.read, image) && isCpuOnline(g, t.cpu));
     if (!isOnline) {
       const state = yield* look("word", (g) => ({ value: patchState(g, t), cost: 0 }));
