@@ -248,6 +248,12 @@ export function observe(session: Session, run: ObservedRun): Observation {
         task: byStack.get(((r.rsp - 1n) / size) * size),
       };
     };
+    const entriesOf = function* (records: Iterable<LogRecord>): Generator<Entry> {
+      for (const r of records) {
+        const e = entryOf(r);
+        if (e !== undefined) yield e;
+      }
+    };
     return Object.freeze({
       scenario: run.scenario,
       mechanism: run.mechanism,
@@ -266,7 +272,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
         .map((l) => ({ ...l, insn: from(l.insn) }))
         .filter((l) => l.insn >= requestAt),
       held,
-      entries: events.records.flatMap((r) => entryOf(r) ?? []),
+      entries: [...entriesOf(events.records)],
       bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
       tasks,
       times: Array.from({ length: machine.nrVcpus }, (_, v) => machine.time(v)),

@@ -106,8 +106,8 @@ export function minimise(
   const isImmediate = IMMEDIATE.includes(check);
   const short = isImmediate ? { until: violation.insn } : {};
   const all = isImmediate
-    ? runOne(p, mechanism, { ...spec, ...short, story: false }).slices
-    : run.slices;
+    ? runOne(p, mechanism, { ...spec, ...short, story: false }).slices()
+    : run.slices();
   // A watched instruction is seen when it is about to execute: one more than its number has to be let go.
   const limit = isImmediate ? { until: violation.insn + 1 } : {};
   const fails: Fails = (schedule) => {

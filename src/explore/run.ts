@@ -111,7 +111,7 @@ export interface Run {
   readonly trace: Trace;
   readonly verdict: Verdict;
   /** The slices that the schedule handed out from where the run started to the end. */
-  readonly slices: readonly Slice[];
+  readonly slices: () => readonly Slice[];
   /** Of the first violation. */
   readonly story: Story | undefined;
 }
@@ -171,7 +171,7 @@ export function runOne(p: Prepared, mechanism: Mechanism, spec: RunSpec): Run {
   // A request that comes late has as long as one that comes at once.
   const limit = Math.min(spec.until ?? Infinity, spec.at + scenario.budgetInsns);
   const trace = observed.finish(finish(p, limit));
-  const slices = session.scheduler.recorded.slice();
+  const { recorded } = session.scheduler;
   const { modelled, doneTime } = session.agent.state();
   const verdict = judge(trace);
   const story =
@@ -180,7 +180,7 @@ export function runOne(p: Prepared, mechanism: Mechanism, spec: RunSpec): Run {
       : undefined;
   const latency = doneTime === undefined ? undefined : doneTime - observed.requestTime;
   const report = reportOf(p, spec, trace, verdict, { modelled, latency });
-  return { report, trace, verdict, slices, story };
+  return { report, trace, verdict, slices: () => recorded.slices(), story };
 }
 
 /** Goes back to the moment of a violation, to see who was where. */

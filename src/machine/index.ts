@@ -5,7 +5,6 @@ export {
   UnmappedError,
   type ExitReason,
   type GeneralRegister,
-  type LogRecord,
   type MachineConfig,
   type Register,
   type RunOutcome,
@@ -23,6 +22,7 @@ export {
   type InterruptLines,
 } from "./device.ts";
 export { Uart, type UartConfig } from "./uart.ts";
+export { RecordLog, type LogRecord } from "./record-log.ts";
 export type { Snapshot } from "./snapshot.ts";
 export { boot, NOP5, type BootConfig, type StoredFrame } from "./boot.ts";
 export {
@@ -32,6 +32,7 @@ export {
   type Cursor,
   type Schedule,
   type Slice,
+  SliceLog,
   type StopReason,
 } from "./schedule.ts";
 export {

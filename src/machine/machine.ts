@@ -32,13 +32,6 @@ import {
   LOG,
   LOG_COUNT,
   LOG_SIZE,
-  L_CPL,
-  L_ID,
-  L_INSN,
-  L_RIP,
-  L_RSP,
-  L_TIME,
-  L_VCPU,
   MAX_STACK_AREAS,
   MAX_TRACKED,
   MAX_VCPUS,
@@ -76,6 +69,7 @@ import {
 import { isAdverse, setAdversary, type Adversary } from "./adversary.ts";
 import { Core, HOST_PAGE } from "./core.ts";
 import { DeviceBus, type Device } from "./device.ts";
+import { RecordLog, type LogRecord } from "./record-log.ts";
 import { SnapshotStore, type Snapshot } from "./snapshot.ts";
 
 /** Stacks of equal size, aligned to it, in [start, end). Per-CPU stacks are entered from another one. */
@@ -162,18 +156,6 @@ export interface WatchSpec {
   /** For frames: register number and offset of the slot. */
   readonly reg?: number;
   readonly offset?: number;
-}
-
-/** A watched instruction about to execute. `insn` counts the instructions that all vCPUs had retired. */
-export interface LogRecord {
-  readonly insn: number;
-  readonly rip: bigint;
-  readonly rsp: bigint;
-  readonly vcpu: number;
-  readonly cpl: number;
-  readonly id: number;
-  /** The vCPU's virtual time. */
-  readonly time: number;
 }
 
 /** An access to an address that nothing maps. */
@@ -361,7 +343,7 @@ export class Machine {
       throw new RangeError(`physical 0x${pa.toString(16)} + ${bytes.length} is outside of RAM`);
     }
     for (let i = 0; i < bytes.length; i += 4096) {
-      const part = bytes.subarray(i, i + 4096);
+      const part = bytes.length <= 4096 ? bytes : bytes.subarray(i, i + 4096);
       this.core.bytes().set(part, HOST_PAGE);
       this.core.exports.hostWrite(pa + BigInt(i), HOST_PAGE, part.length);
     }
@@ -398,7 +380,8 @@ export class Machine {
       const room = Math.min(bytes.length - i, 4096 - Number(at & 4095n));
       const pa = this.translate(at, vcpu);
       if (pa === undefined) throw new UnmappedError(at);
-      this.writePhys(pa, bytes.subarray(i, i + room));
+      // A part of an array has a buffer of its own made for it, which many small writes would keep.
+      this.writePhys(pa, room === bytes.length ? bytes : bytes.subarray(i, i + room));
       i += room;
     }
   }
@@ -456,24 +439,16 @@ export class Machine {
 
   /** Takes the log records that have come together and empties the buffer. */
   drainLog(): LogRecord[] {
+    const log = new RecordLog();
+    this.drainInto(log);
+    return [...log];
+  }
+
+  /** Moves the log records that have come together to the end of a log. */
+  drainInto(log: RecordLog): void {
     const c = this.core;
-    const n = c.u32(LOG_COUNT);
-    const v = c.view();
-    const out: LogRecord[] = [];
-    for (let i = 0; i < n; i++) {
-      const at = LOG + i * LOG_SIZE;
-      out.push({
-        insn: Number(v.getBigUint64(at + L_INSN, true)),
-        rip: v.getBigUint64(at + L_RIP, true),
-        rsp: v.getBigUint64(at + L_RSP, true),
-        vcpu: v.getUint16(at + L_VCPU, true),
-        cpl: v.getUint16(at + L_CPL, true),
-        id: v.getUint32(at + L_ID, true),
-        time: Number(v.getBigUint64(at + L_TIME, true)),
-      });
-    }
+    log.append(c.bytes().subarray(LOG, LOG + c.u32(LOG_COUNT) * LOG_SIZE));
     c.setU32(LOG_COUNT, 0);
-    return out;
   }
 
   /** Stores the whole state. The first snapshot becomes the base; later ones store what differs from it. */

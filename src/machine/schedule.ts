@@ -5,12 +5,35 @@
 // modelled, and jumps to the next timer when every vCPU has halted.
 import { xoroshiro128plus, xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { MAX_VCPUS } from "../../assembly/abi.ts";
 import type { Machine, RunOutcome } from "./machine.ts";
 
 /** One turn: a vCPU and its units of virtual time. */
 export interface Slice {
   readonly vcpu: number;
   readonly units: number;
+}
+
+/** Slices that were handed out: a number each. */
+export class SliceLog {
+  #packed = new Float64Array(64);
+  #length = 0;
+
+  push(vcpu: number, units: number): void {
+    if (this.#length === this.#packed.length) {
+      const more = new Float64Array(this.#length * 2);
+      more.set(this.#packed);
+      this.#packed = more;
+    }
+    this.#packed[this.#length++] = units * MAX_VCPUS + vcpu;
+  }
+
+  slices(): readonly Slice[] {
+    return Array.from(this.#packed.subarray(0, this.#length), (n) => ({
+      vcpu: n % MAX_VCPUS,
+      units: Math.floor(n / MAX_VCPUS),
+    }));
+  }
 }
 
 export interface Schedule {
@@ -51,7 +74,7 @@ export class Scheduler {
   readonly machine: Machine;
   readonly schedule: Schedule;
   /** Slices handed out since recording was switched on. */
-  readonly recorded: Slice[] = [];
+  readonly recorded = new SliceLog();
   recording = false;
   #rng;
   #next = 0;
@@ -113,7 +136,7 @@ export class Scheduler {
       this.#vcpu = this.#behind();
       this.#left = uniformInt(this.#rng, this.schedule.min, this.schedule.max);
     }
-    if (this.recording) this.recorded.push({ vcpu: this.#vcpu, units: this.#left });
+    if (this.recording) this.recorded.push(this.#vcpu, this.#left);
   }
 
   /**

@@ -8,7 +8,6 @@ import {
   progress,
   readRunQueues,
   readTasks,
-  readUint,
   sleep,
   stopMachine,
   TASK_STATE,
@@ -75,9 +74,8 @@ function followTrampolines(read: Read, jumps: ReadonlyMap<bigint, bigint>, va: b
 function candidates(read: Read, task: Task, sp: bigint): readonly bigint[] {
   const out = [task.restartFn];
   const bytes = read(sp, Number(task.stack.hi - sp) & ~7);
-  for (let i = 0; i < bytes.length; i += 8) {
-    out.push(readUint((va, n) => bytes.subarray(Number(va), Number(va) + n), BigInt(i), 8));
-  }
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let i = 0; i < bytes.length; i += 8) out.push(words.getBigUint64(i, true));
   return out;
 }
 

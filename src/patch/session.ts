@@ -21,7 +21,7 @@ import {
   trueStack,
   type Adversary,
   type Cursor,
-  type LogRecord,
+  RecordLog,
   type Machine,
   type Schedule,
   type Snapshot,
@@ -70,7 +70,7 @@ export interface Events {
   readonly dmesg: readonly string[];
   /** The same with the moment of each line. */
   readonly log: readonly LogLine[];
-  readonly records: readonly LogRecord[];
+  readonly records: RecordLog;
   readonly readyAt: number | undefined;
   readonly doneAt: number | undefined;
 }
@@ -99,7 +99,7 @@ export class Session {
   #bugs: GuestBug[] = [];
   #klog: string[] = [];
   #log: LogLine[] = [];
-  #records: LogRecord[] = [];
+  #records = new RecordLog();
   #readyAt: number | undefined;
   #doneAt: number | undefined;
 
@@ -122,13 +122,13 @@ export class Session {
   }
 
   events(): Events {
-    this.#records.push(...this.machine.drainLog());
+    this.machine.drainInto(this.#records);
     return {
       bugs: this.#bugs.slice(),
       klog: this.#klog.slice(),
       dmesg: this.#log.map((l) => l.text),
       log: this.#log.slice(),
-      records: this.#records.slice(),
+      records: this.#records.copy(),
       readyAt: this.#readyAt,
       doneAt: this.#doneAt,
     };
@@ -182,7 +182,7 @@ export class Session {
     // A kernel that leaves 64-bit mode is as gone as one that shut down.
     if (exit === "shutdown" || exit === "unsupported") return "shutdown";
     if (exit === "log_full") {
-      this.#records.push(...this.machine.drainLog());
+      this.machine.drainInto(this.#records);
       return undefined;
     }
     if (exit !== "vmcall") return undefined;
@@ -314,7 +314,7 @@ export class Session {
     this.#bugs = s.events.bugs.slice();
     this.#klog = s.events.klog.slice();
     this.#log = s.events.log.slice();
-    this.#records = s.events.records.slice();
+    this.#records = s.events.records.copy();
     this.#readyAt = s.events.readyAt;
     this.#doneAt = s.events.doneAt;
     this.#job = s.job;

@@ -63,7 +63,7 @@ function ipis({ session: { machine } }: Prepared): number {
 /** System calls that a workload makes until it is done. */
 function systemCalls(p: Prepared): number {
   const id = ID + WATCHED.indexOf("do_syscall_64");
-  return p.session.events().records.filter((r) => r.id === id).length;
+  return [...p.session.events().records].filter((r) => r.id === id).length;
 }
 
 function rewind(p: Prepared, seed: number): void {
@@ -114,7 +114,7 @@ export function effort(
   const asked = session.events().records.length;
   session.request(jobOf(m, p.request));
   session.run(p.readyAt + p.built.scenario.budgetInsns, new Set(["outcome", "bug"]));
-  const records = session.events().records.slice(asked);
+  const records = [...session.events().records].slice(asked);
   const sent = ipis(p) - before;
   const count = (name: Watched, isOwn: boolean): number =>
     records.filter(

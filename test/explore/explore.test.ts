@@ -98,7 +98,7 @@ describe("a repro", () => {
     const run = runOne(p, NAIVE_THAT_NAPS, spec);
     const small = minimise(p, NAIVE_THAT_NAPS, spec, "half-written");
     if (small === undefined) throw new Error("nothing to minimise");
-    expect(small.schedule.slices.length).toBeLessThan(run.slices.length / 4);
+    expect(small.schedule.slices.length).toBeLessThan(run.slices().length / 4);
     expect(replay(p, NAIVE_THAT_NAPS, small)).toMatchObject({ ok: true, reproduced: true });
   });
 
