@@ -78,7 +78,7 @@ class Guest {
 
   entered(): Entered {
     const { session, plan } = this.#p;
-    const all = [...session.events().records].slice(this.#from);
+    const all = session.events().records.slice(this.#from);
     const at = (va: bigint): number => all.filter((r) => r.rip === va).length;
     return {
       old: plan.functions.map((f) => at(f.bodyVa)),

@@ -67,6 +67,12 @@ export class RecordLog implements Iterable<LogRecord> {
     return new RecordLog(this.#bytes.slice(0, this.#used));
   }
 
+  /** The records from number `from` on. */
+  slice(from: number): readonly LogRecord[] {
+    const skip = this.#bytes.subarray(from * LOG_SIZE, this.#used);
+    return [...new RecordLog(skip)];
+  }
+
   *[Symbol.iterator](): Generator<LogRecord> {
     const v = new DataView(this.#bytes.buffer, this.#bytes.byteOffset);
     for (let at = 0; at < this.#used; at += LOG_SIZE) yield readRecord(v, at);

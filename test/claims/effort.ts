@@ -114,7 +114,7 @@ export function effort(
   const asked = session.events().records.length;
   session.request(jobOf(m, p.request));
   session.run(p.readyAt + p.built.scenario.budgetInsns, new Set(["outcome", "bug"]));
-  const records = [...session.events().records].slice(asked);
+  const records = session.events().records.slice(asked);
   const sent = ipis(p) - before;
   const count = (name: Watched, isOwn: boolean): number =>
     records.filter(
