@@ -52,7 +52,7 @@ export function keep(i: u32): u32 {
   const to = place();
   let lines: u64 = 0;
   for (let n: u64 = 0; n < 64; n++) {
-    if (!isZero(from + (<usize>n) * LINE)) lines |= (<u64>1) << n;
+    if (!isZero(from + <usize>n * LINE)) lines |= (<u64>1) << n;
   }
   let end = to + 8;
   if (popcnt(lines) >= MANY) {
@@ -61,7 +61,7 @@ export function keep(i: u32): u32 {
     end += PAGE;
   } else {
     for (let left = lines; left; left &= left - 1) {
-      copyLine(end, from + (<usize>ctz(left)) * LINE);
+      copyLine(end, from + <usize>ctz(left) * LINE);
       end += LINE;
     }
   }
@@ -80,7 +80,7 @@ export function unpack(to: usize, from: usize): void {
   }
   memory.fill(to, 0, PAGE);
   for (let left = lines; left; left &= left - 1) {
-    copyLine(to + (<usize>ctz(left)) * LINE, from);
+    copyLine(to + <usize>ctz(left) * LINE, from);
     from += LINE;
   }
 }

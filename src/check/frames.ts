@@ -20,7 +20,9 @@ export class FrameLists {
       this.#known.set(first, [frames]);
       return frames;
     }
-    const same = alike.find((k) => k.length === frames.length && k.every((f, i) => isSame(f, frames[i])));
+    const same = alike.find(
+      (k) => k.length === frames.length && k.every((f, i) => isSame(f, frames[i])),
+    );
     if (same !== undefined) return same;
     if (alike.length < MAX_ALIKE) alike.push(frames);
     return frames;

@@ -131,9 +131,7 @@ export function trueStacks(
     const vcpu = running.get(named.lo);
     if (task.onCpu && vcpu === undefined) return { task: named, vcpu: undefined, frames: [] };
     const truth =
-      vcpu === undefined
-        ? trueStack(m, named.lo, trampolines)
-        : trueStackOf(m, vcpu, trampolines);
+      vcpu === undefined ? trueStack(m, named.lo, trampolines) : trueStackOf(m, vcpu, trampolines);
     const frames: TraceFrame[] = [];
     if (vcpu !== undefined && truth) frames.push(frame(m.reg(vcpu, "rip"), false));
     for (const f of truth?.frames ?? []) {

@@ -32,9 +32,7 @@ function inside(f: TraceFrame): bigint {
 
 function onStack(trace: Trace, commit: Commit): readonly Violation[] {
   const out: Violation[] = [];
-  const oldIn = perList((frames) =>
-    frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined),
-  );
+  const oldIn = perList((frames) => frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined));
   for (const s of commit.stacks) {
     const frame = oldIn(s.frames);
     if (frame === undefined) continue;

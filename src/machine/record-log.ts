@@ -1,15 +1,6 @@
 // Log records as the core wrote them, one after the other: runs with many tasks have many, and few of them are looked at
 // twice.
-import {
-  LOG_SIZE,
-  L_CPL,
-  L_ID,
-  L_INSN,
-  L_RIP,
-  L_RSP,
-  L_TIME,
-  L_VCPU,
-} from "../../assembly/abi.ts";
+import { LOG_SIZE, L_CPL, L_ID, L_INSN, L_RIP, L_RSP, L_TIME, L_VCPU } from "../../assembly/abi.ts";
 
 /** A watched instruction about to execute. `insn` counts the instructions that all vCPUs had retired. */
 export interface LogRecord {
@@ -41,7 +32,7 @@ export class RecordLog implements Iterable<LogRecord> {
   #bytes: Uint8Array;
   #used: number;
 
-  constructor(bytes = new Uint8Array(0)) {
+  constructor(bytes: Uint8Array = new Uint8Array(0)) {
     this.#bytes = bytes;
     this.#used = bytes.length;
   }

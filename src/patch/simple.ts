@@ -145,12 +145,15 @@ function switchedOf(c: Crowd): readonly Switched[] {
 function* writeIfQuiescent(
   writes: readonly TextWrite[],
 ): Program<{ readonly for: readonly Switched[] } | "too early" | Expected> {
-  const switched = yield* look("stop_machine", (g) => {
+  const { isStill, switched } = yield* look("stop_machine", (g) => {
     const c = readCrowd(g);
-    const still = c.users.every(isGathered) && c.kthreads.every(isGathered);
-    return { value: still ? switchedOf(c) : undefined, cost: crowdCost(c) };
+    const all = c.users.every(isGathered) && c.kthreads.every(isGathered);
+    return {
+      value: { isStill: all, switched: all ? switchedOf(c) : [] },
+      cost: crowdCost(c),
+    };
   });
-  if (switched === undefined) return "too early";
+  if (!isStill) return "too early";
   const wrong = yield* look("stop_machine", (g) => ({
     value: findMismatch(
       g.read,

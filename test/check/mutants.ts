@@ -51,7 +51,8 @@ function from(name: string, apply: (r: Request, own: Mechanism) => Program<Outco
 export const SIMPLE_THAT_DOES_NOT_WAIT = from("simple", (r, own) =>
   lied(own.enable(r), (under, value) => {
     if (under === "tasklist_lock") return { users: [], kthreads: [] };
-    return under === "stop_machine" && typeof value === "boolean" ? true : value;
+    const isLook = typeof value === "object" && value !== null && "isStill" in value;
+    return under === "stop_machine" && isLook ? { isStill: true, switched: [] } : value;
   }),
 );
 
