@@ -8,7 +8,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 
-const LEVELS = ["-O0", "-O1", "-O2", "-O3", "-Os"];
+const LEVELS = [
+  ["-O0"],
+  ["-O1"],
+  ["-O2"],
+  ["-O3"],
+  ["-Os"],
+  ["-O2", "-march=x86-64-v2"],
+  ["-O3", "-march=x86-64-v2"],
+];
 const INCLUDE = ["/usr/include/csmith", "/usr/local/include/csmith"].find((d) => existsSync(d));
 const NATIVE_MS = 1000;
 const MOST_INSNS = 3_000_000_000;
@@ -19,7 +27,7 @@ const ARGS = ["1"];
 function recipe(seed) {
   const level = LEVELS[seed % LEVELS.length];
   const csmith = ["--seed", String(seed), ...(seed % 3 === 0 ? ["--float"] : [])];
-  return { csmith, gcc: [level, "-w", "-static", `-I${INCLUDE}`] };
+  return { csmith, gcc: [...level, "-w", "-static", `-I${INCLUDE}`] };
 }
 
 async function work() {

@@ -49,11 +49,11 @@ export function coreModule(): WebAssembly.Module {
 /**
  * Asks the engine to compile sparingly, for a process whose memory is the guest's and whose work is the core's: one function
  * of the core at a time, since each thread that compiles keeps what it took for it, 5 MiB and more, and the host's
- * own functions only when they are as hot as in millions of system calls.
+ * own functions only when they are hot for some hundred thousand system calls.
  */
 export function compileSparingly(): void {
   setFlagsFromString("--wasm-num-compilation-tasks=1");
-  setFlagsFromString("--interrupt-budget=2000000");
+  setFlagsFromString("--interrupt-budget=800000");
 }
 
 /** The text of a file that the user named. */
