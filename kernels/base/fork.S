@@ -49,7 +49,7 @@ C_FUNC_START copy_process
 	movq	%rax, %rbx
 	movl	$TASK_NEW, TASK_state(%rbx)
 	movl	KARGS_flags(%r12), %eax
-	andl	$PF_KTHREAD, %eax
+	andl	$PF_KTHREAD | PF_NOFREEZE, %eax
 	movl	%eax, TASK_flags(%rbx)
 	movl	$DEFAULT_PRIO, TASK_prio(%rbx)
 	movl	$SCHED_SLICE, TASK_time_slice(%rbx)

@@ -132,7 +132,7 @@ C_FUNC_START_NOTRACE setup_per_cpu_area
 	addq	$THREAD_SIZE, %rax
 	movq	%rax, pcpu_hot + X86_top_of_stack(%r12)
 	movq	%rdi, pcpu_hot + X86_current_task(%r12)
-	movl	$PF_KTHREAD | PF_IDLE, TASK_flags(%rdi)
+	movl	$PF_KTHREAD | PF_NOFREEZE | PF_IDLE, TASK_flags(%rdi)
 	movl	%ebx, TASK_TI_cpu(%rdi)
 	movl	$1, TASK_usage(%rdi)
 	movl	$1, TASK_on_cpu(%rdi)

@@ -16,7 +16,7 @@ C_FUNC_START kthread_create
 	movq	$kthread, KARGS_fn(%rsp)
 	movq	$0, KARGS_fn_arg(%rsp)
 	movq	%rdx, KARGS_name(%rsp)
-	movq	$PF_KTHREAD, KARGS_flags(%rsp)
+	movq	$PF_KTHREAD | PF_NOFREEZE, KARGS_flags(%rsp)
 	movq	%rsp, %rdi
 	call	copy_process
 	testq	%rax, %rax

@@ -70,6 +70,7 @@ SYM_FUNC_END send_signal_locked
 
 # Takes what is pending for current. Does not return if a signal ends it.
 C_FUNC_START get_signal
+	call	try_to_freeze
 	GET_CURRENT %rdx
 	lock andl $~_TIF_ANY_SIGNAL, TASK_TI_flags(%rdx)
 	xorl	%eax, %eax

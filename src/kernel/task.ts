@@ -37,6 +37,8 @@ export interface Task {
   readonly isKthread: boolean;
   readonly isIdle: boolean;
   readonly isExiting: boolean;
+  /** A kernel thread that has said that it may be frozen, or any user task. */
+  readonly isFreezable: boolean;
   /** On the task list; the idle tasks never are, an exiting task no longer. */
   readonly isListed: boolean;
   readonly stack: StackRange;
@@ -273,6 +275,10 @@ class TaskSlot implements Task {
 
   get isExiting(): boolean {
     return (this.#num("flags") & CONSTANTS.PF_EXITING) !== 0;
+  }
+
+  get isFreezable(): boolean {
+    return (this.#num("flags") & CONSTANTS.PF_NOFREEZE) === 0;
   }
 
   get stack(): StackRange {

@@ -46,6 +46,7 @@ export function isFlagged(t: Task): boolean {
 export function isGathered(t: Task): boolean {
   if (t.onCpu || t.onRq) return false;
   if (t.state === TASK_STATE.DEAD) return true;
+  if (t.isKthread && t.state === TASK_STATE.FROZEN) return true;
   return t.isKthread
     ? t.parked && t.state === TASK_STATE.PARKED
     : t.checkpointed && t.state === TASK_STATE.CHECKPOINT;
@@ -71,13 +72,24 @@ export interface Member {
   readonly state: number;
   readonly isKthread: boolean;
   readonly isExiting: boolean;
+  readonly isFreezable: boolean;
   readonly isFlagged: boolean;
   readonly checkpointed: boolean;
 }
 
 export function memberOf(t: Task): Member {
-  const { va, pid, comm, state, isKthread, isExiting, checkpointed } = t;
-  return { va, pid, comm, state, isKthread, isExiting, isFlagged: isFlagged(t), checkpointed };
+  const { va, pid, comm, state, isKthread, isExiting, isFreezable, checkpointed } = t;
+  return {
+    va,
+    pid,
+    comm,
+    state,
+    isKthread,
+    isExiting,
+    isFreezable,
+    isFlagged: isFlagged(t),
+    checkpointed,
+  };
 }
 
 /** A look at the crowd with the task list held still; `of` says what of it is wanted. */
@@ -99,10 +111,42 @@ export function* openCheckpoint(image: Image, policy: CheckpointPolicy): Program
   if (policy === "queue") yield* writeWord(symbolVa(image, "checkpoint_request"), 1n, 4);
 }
 
-/** Lets everybody go: the request is withdrawn, and every thread that was asked to park is unparked. */
-export function* closeCheckpoint(asked: ReadonlySet<bigint>): Program<void> {
+/** Kernel threads that were asked to come, by what they were asked for. */
+export interface Asked {
+  readonly toPark: Set<bigint>;
+  readonly toFreeze: Set<bigint>;
+}
+
+function* setFreezing(image: Image, on: boolean): Program<void> {
+  const value = on ? 1n : 0n;
+  for (const word of ["freezer_active", "pm_nosig_freezing"]) {
+    yield* writeWord(symbolVa(image, word), value, 4);
+  }
+}
+
+/**
+ * Asks a kernel thread to come: one that has said that it may be frozen has a place for it in its loop, and is asked again each
+ * time, since it may be about to sleep; every other one is asked to park, which it looks for when it has said that it
+ * sleeps. kernel: kernel/power/process.c, try_to_freeze_tasks()
+ */
+export function* askKthread(image: Image, t: Member, asked: Asked): Program<void> {
+  if (!t.isFreezable) {
+    if (asked.toPark.has(t.va)) return;
+    asked.toPark.add(t.va);
+    yield* call("kthread_park_async", t.va);
+    return;
+  }
+  if (asked.toFreeze.size === 0) yield* setFreezing(image, true);
+  asked.toFreeze.add(t.va);
+  yield* call("freeze_task", t.va);
+}
+
+/** Lets everybody go: the request is withdrawn, and every thread that was asked is thawed or unparked. */
+export function* closeCheckpoint(image: Image, asked: Asked): Program<void> {
+  if (asked.toFreeze.size > 0) yield* setFreezing(image, false);
+  for (const t of asked.toFreeze) yield* call("__thaw_task", t);
   yield* call("checkpoint_release");
-  for (const t of asked) yield* call("kthread_unpark", t);
+  for (const t of asked.toPark) yield* call("kthread_unpark", t);
 }
 
 /** Who has not come, for a report. */
@@ -111,7 +155,7 @@ export function absent(tasks: readonly Member[]): readonly Blocker[] {
     task: t.comm,
     pid: t.pid,
     reason: t.isKthread
-      ? `has not parked (${stateName(t.state)})`
+      ? `has not ${t.isFreezable ? "frozen" : "parked"} (${stateName(t.state)})`
       : `has not come to the checkpoint (${stateName(t.state)})`,
     symbol: undefined,
     stack: [],

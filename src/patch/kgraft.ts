@@ -308,6 +308,7 @@ function* isInProgress(image: Image): Program<boolean> {
 }
 
 const NOT_FINALIZED = "another patching not yet finalized";
+const REVERTED_ALREADY = "this one was already reverted";
 const REFERENCED = "this patch is still referenced";
 
 function* refuse(why: string): Program<Outcome> {
@@ -368,8 +369,11 @@ function* enable(request: Request): Program<Outcome> {
   const error = yield* modify(request, false, function* () {
     yield* setState(patch.funs, SLOW);
     const wrong = yield* install(image, patch);
-    if (wrong === 0) yield* setState(gone, REVERT_SLOW);
-    return wrong;
+    if (wrong !== 0) return wrong;
+    // Straight back to the original, whatever lies between.
+    for (const f of gone) yield* writeField(KGR_PATCH_FUN, f.va, "loc_old", f.locName);
+    yield* setState(gone, REVERT_SLOW);
+    return 0;
   });
   if (error !== 0) {
     yield* freePatch(patch);
@@ -388,9 +392,7 @@ function* disable(request: Request): Program<Outcome> {
   const { image, plan } = request;
   const mod = (yield* findModule(image, plan))?.va;
   const patch = (yield* patches(image)).find((p) => p.mod === mod);
-  if (mod === undefined || patch === undefined) {
-    return outcome("refused", "the patch is not in force");
-  }
+  if (mod === undefined || patch === undefined) return yield* refuse(REVERTED_ALREADY);
   if (patch.refs !== 0) return yield* refuse(REFERENCED);
   if (yield* isInProgress(image)) return yield* refuse(NOT_FINALIZED);
   yield* log(`kgr: reverting patch '${patchName(plan.module.name)}'`);

@@ -128,9 +128,9 @@ function* setState(image: Image, state: number): Program<void> {
 }
 
 /** kpatch_state_finish(): what it is when nobody was faster. */
-function* finishState(image: Image): Program<number> {
-  const was = yield* cmpxchg(symbolVa(image, "kpatch_state"), UPDATING, SUCCESS);
-  return was === UPDATING ? SUCCESS : was;
+function* finishState(image: Image, state: number): Program<number> {
+  const was = yield* cmpxchg(symbolVa(image, "kpatch_state"), UPDATING, state);
+  return was === UPDATING ? state : was;
 }
 
 /** hash_add_rcu(): the entry is complete before it can be found. */
@@ -243,15 +243,15 @@ function* verify(request: Request): Program<Checked> {
     return { value, cost: walkCost(value.tasks.length, value.frames) };
   });
   if (checked.blockers.length > 0) {
+    yield* finishState(request.image, FAILURE);
     yield* progress(outcome("stalled", "busy in an attempt", checked.blockers));
   }
   return checked;
 }
 
-/** Whether the change went through. Says so if it was an NMI that was in the way. */
+/** Whether the change went through: not if an NMI was in the way. */
 function* finish(image: Image, checked: Checked): Program<Checked> {
-  if ((yield* finishState(image)) !== FAILURE) return checked;
-  yield* log("kpatch: NMI activeness safety check failed");
+  if ((yield* finishState(image, SUCCESS)) !== FAILURE) return checked;
   yield* progress(outcome("stalled", "an NMI came in an attempt"));
   return { ...checked, nmi: true };
 }
@@ -268,7 +268,9 @@ function* applyPatch(request: Request, funcs: readonly bigint[]): Program<Checke
   for (const f of funcs) yield* hashAdd(image, f);
   // smp_wmb(): the hash before the state. Pairs with kpatch_ftrace_handler().
   const checked = yield* finish(image, verified);
-  if (!isSafe(checked)) for (const f of funcs) yield* hashDel(image, f);
+  if (isSafe(checked)) return checked;
+  yield* log("kpatch: NMI activeness safety check failed");
+  for (const f of funcs) yield* hashDel(image, f);
   return checked;
 }
 

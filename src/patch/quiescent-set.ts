@@ -77,7 +77,15 @@ function closure(
 }
 
 /** Where a task stands still at quiescence: what calls these is on its stack, and so is the way to the switch. */
-const WAITING = ["checkpoint_stop", "__kthread_parkme", "do_idle", "cpu_stopper_thread"];
+const WAITING = [
+  "checkpoint_stop",
+  "__kthread_parkme",
+  "__refrigerator",
+  "do_idle",
+  "cpu_stopper_thread",
+];
+/** Where user tasks freeze: at quiescence they stand at the checkpoint, and only kernel threads are frozen. */
+const USERS_FREEZE: ReadonlySet<string> = new Set(["get_signal"]);
 /** What every switched-out stack ends in. */
 const SWITCH = "__switch_to_asm";
 /** The stopper's loop on every CPU, and what the hardware may enter with interrupts off. */
@@ -114,7 +122,7 @@ function computeQuiescentSet(image: Image): readonly string[] {
   const known = new Set(image.symbols.filter(isCode).map((s) => s.name));
   const roots = (names: readonly string[]): string[] => names.filter((n) => known.has(n));
   const toSwitch = closure(roots([SWITCH]), graph.callers);
-  const set = new Set<string>(closure(roots(WAITING), graph.callers));
+  const set = new Set<string>(closure(roots(WAITING), graph.callers, USERS_FREEZE));
   for (const f of closure(roots(WAITING), graph.callees)) if (toSwitch.has(f)) set.add(f);
   for (const f of closure(roots(RUNNING), graph.callees, NO_RETURN)) set.add(f);
   for (const f of roots(ALONE)) set.add(f);

@@ -1,9 +1,19 @@
 // simple: Ingo Molnar's method. Every user task queues at the checkpoint, then every kernel thread parks; when all hold
 // no kernel state, every CPU is stopped for the moment of writing, and then everybody is let go. If one does not come in
 // time, nothing was written and everybody is let go all the same. No stack is walked to decide anything.
-import { call, log, look, stopMachine, write, type Program, type Task } from "../kernel/index.ts";
+import {
+  call,
+  log,
+  look,
+  stopMachine,
+  TASK_STATE,
+  write,
+  type Program,
+  type Task,
+} from "../kernel/index.ts";
 import {
   absent,
+  askKthread,
   closeCheckpoint,
   crowdCost,
   isGathered,
@@ -11,6 +21,7 @@ import {
   memberOf,
   openCheckpoint,
   readCrowd,
+  type Asked,
   type Crowd,
   type Member,
 } from "./checkpoint.ts";
@@ -87,7 +98,7 @@ function* atQuiescence(
   done: string,
 ): Program<Outcome> {
   yield* openCheckpoint(image, "queue");
-  const parkAsked = new Set<bigint>();
+  const asked: Asked = { toPark: new Set(), toFreeze: new Set() };
   let c = yield* lookAtCrowd(image, missing);
   for (let tick = 0; ; tick++) {
     for (const t of c.users) {
@@ -97,15 +108,11 @@ function* atQuiescence(
     }
     // A kernel thread may be serving a user task: threads are asked only when all user tasks have come.
     if (c.users.length === 0) {
-      for (const t of c.kthreads) {
-        if (parkAsked.has(t.va)) continue;
-        parkAsked.add(t.va);
-        yield* call("kthread_park_async", t.va);
-      }
+      for (const t of c.kthreads) yield* askKthread(image, t, asked);
       if (c.kthreads.length === 0) {
         const written = yield* stopMachine(writeIfQuiescent(writes));
         if (written !== "too early") {
-          yield* closeCheckpoint(parkAsked);
+          yield* closeCheckpoint(image, asked);
           if ("name" in written) return outcome("refused", mismatched(written.name));
           yield* log(`simple: everybody is quiescent, ${done}`);
           return outcome("applied", `${done} at quiescence`, [], written.for);
@@ -118,7 +125,7 @@ function* atQuiescence(
   }
   const blockers = absent([...c.users, ...c.kthreads]);
   yield* log(`simple: timeout, ${blockers.length} tasks did not come, nothing was ${done}`);
-  yield* closeCheckpoint(parkAsked);
+  yield* closeCheckpoint(image, asked);
   return outcome("refused", "not everybody became quiescent in time", blockers);
 }
 
@@ -137,7 +144,11 @@ function missing(c: Crowd): Missing {
 function switchedOf(c: Crowd): readonly Switched[] {
   return [
     ...c.users.map((t) => ({ task: t.comm, pid: t.pid, how: "checkpoint" })),
-    ...c.kthreads.map((t) => ({ task: t.comm, pid: t.pid, how: "park" })),
+    ...c.kthreads.map((t) => ({
+      task: t.comm,
+      pid: t.pid,
+      how: t.state === TASK_STATE.FROZEN ? "freezer" : "park",
+    })),
   ];
 }
 

@@ -102,6 +102,8 @@ interface Interrupted {
   /** What each NMI counted: 1 in the old variant. */
   readonly counted: readonly bigint[];
   readonly said: readonly string[];
+  /** How often the machine was stopped. */
+  readonly tries: number;
 }
 
 /** Enables or disables with an NMI in a phase of the first `times` tries. */
@@ -113,6 +115,7 @@ function interrupted(
 ): Interrupted {
   const counted: bigint[] = [];
   const request = requestOf(k);
+  let tries = 0;
   const outcome = k.do(function* () {
     const program = kpatch[what](request);
     const name = phaseOf(k);
@@ -120,6 +123,7 @@ function interrupted(
     let before: bigint | undefined;
     let r = program.next();
     while (!r.done) {
+      if (r.value.op === "stop") tries++;
       if (before !== undefined && nmiCount(k) !== before) {
         counted.push(nmiCount(k) - before);
         before = undefined;
@@ -135,7 +139,7 @@ function interrupted(
     return r.value;
   });
   expect(k.bugs()).toEqual([]);
-  return { outcome, counted, said: k.session.agent.state().logs.map((l) => l.text) };
+  return { outcome, counted, said: k.session.agent.state().logs.map((l) => l.text), tries };
 }
 
 const FAILED = "kpatch: NMI activeness safety check failed";
@@ -172,13 +176,14 @@ describe("an NMI through a function that is being patched", () => {
     const text = k.session.text();
     const inventory = takeInventory(k.session);
     const r = interrupted(k, "enable", phase, 5);
-    expect(r.counted).toEqual([1n, 1n, 1n, 1n, 1n]);
+    expect([...new Set(r.counted)]).toEqual([1n]);
     // In a try the stacks themselves may be in the way, and then nobody asks for the NMI.
-    expect(r.said.filter((l) => l === FAILED).length).toBeGreaterThanOrEqual(4);
-    expect(r.outcome).toMatchObject({
-      result: "refused",
-      reason: "an NMI went through a function in the last of 5 attempts",
-    });
+    const why = k.session.agent.state().progress.map((p) => p.outcome.reason);
+    const byNmi = why.filter((w) => w === "an NMI came in an attempt").length;
+    expect(why).toHaveLength(5);
+    expect(byNmi).toBeGreaterThan(1);
+    expect(r.said.filter((l) => l === FAILED)).toHaveLength(byNmi);
+    expect(r.outcome.result).toBe("refused");
     expect(k.session.text()).toEqual(text);
     expect(leftovers(inventory, takeInventory(k.session))).toEqual([]);
     expect(nmi(k)).toBe(1n);
@@ -209,7 +214,9 @@ describe("an NMI through a function that is being unpatched", () => {
       const k = patched();
       const r = interrupted(k, "disable", phase, 1);
       expect(r.counted).toEqual([THOUSAND]);
-      expect(r.said.filter((l) => l === FAILED)).toHaveLength(1);
+      // The core module says nothing of it here: the caller gets -EBUSY.
+      expect(r.said).not.toContain(FAILED);
+      expect(r.tries).toBe(2);
       expect(r.outcome.result).toBe("applied");
       expect(nmi(k)).toBe(1n);
     },
