@@ -234,7 +234,10 @@ describe("run's other outputs", () => {
     for (const h of run?.held ?? []) {
       expect(logged).toContain(`kpatch: ${h.reason}`);
       expect(logged).toContain(`kpatch: PID: ${h.pid} Comm: ${h.task}`);
-      expect(h.truth.map((f) => f.symbol)).toEqual(h.stack.map((f) => f.symbol));
+      // Of a stack that it does not vouch for a walk may have missed some.
+      const missed = h.stack.filter((f) => !h.truth.some((t) => t.symbol === f.symbol));
+      expect(missed).toEqual([]);
+      if (!h.reason.startsWith("unreliable")) expect(h.truth).toHaveLength(h.stack.length);
     }
     expect(run?.switched.some((s) => s.pid === run.held[0]?.pid)).toBe(true);
   });
