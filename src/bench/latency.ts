@@ -1,12 +1,14 @@
 // `bench latency`: every mechanism that waits for something, under the default scenario's load, by the number of tasks:
-// latency and pause in virtual instructions, and the line through them, whose slope is what a task costs. No clock is looked
-// at: the same commit gives the same figures everywhere.
+// latency, pause and the cost of an attempt in virtual instructions, and the line through them, whose slope is what a task costs.
+// No clock is looked at for these: the same commit gives the same figures everywhere. wall.ts has what a clock says.
 import Table from "cli-table3";
+import type { Trace } from "../check/index.ts";
 import { prepare, runOne } from "../explore/index.ts";
 import { MECHANISMS, type Mechanism } from "../patch/index.ts";
 import type { BenchConfig } from "./core.ts";
 import { derived, medianOf, skipped, type Row } from "./row.ts";
 import { BenchError } from "./programs.ts";
+import { isWall, wallRows, wallText } from "./wall.ts";
 import type { World } from "./world.ts";
 
 /** Numbers of task slots; those in use are what is counted. */
@@ -18,16 +20,29 @@ interface Sample {
   readonly latency: number | null;
   readonly pause: number;
   readonly modelled: number;
+  readonly attempts: number;
+  /** Modelled cost of the first attempt. */
+  readonly attempt: number;
   readonly why: string;
 }
 
-const FIGURES = ["latency", "pause", "modelled"] as const;
+const FIGURES = ["latency", "pause", "modelled", "attempts", "attempt"] as const;
 type Figure = (typeof FIGURES)[number];
 
 const MEANS: Readonly<Record<Figure, string>> = {
   latency: "from the request until the mechanism reports that the patch is in force",
   pause: "the longest time that a task runnable at the request was kept from running",
   modelled: "the part of the latency that is the modelled cost of the host's work",
+  attempts: "how often it looked whether the moment had come; it sleeps between two attempts",
+  attempt: "the modelled cost of the first attempt, which looks at every task",
+};
+
+const UNITS: Readonly<Record<Figure, string>> = {
+  latency: "insns",
+  pause: "insns",
+  modelled: "insns",
+  attempts: "",
+  attempt: "insns",
 };
 
 /** A least-squares line y = at0 + slope x. r2: the part of the variance of y that it explains, 1 where there is none. */
@@ -57,6 +72,11 @@ function waiting(): readonly Mechanism[] {
   );
 }
 
+/** The tries that somebody held up, and the one that nobody did. */
+function attemptsOf(trace: Trace): number {
+  return new Set(trace.held.map((h) => h.insn)).size + 1;
+}
+
 function figureOf(s: Sample, figure: Figure): number | null {
   return s.latency === null ? null : s[figure];
 }
@@ -70,7 +90,7 @@ function rowsOf(mechanism: string, samples: readonly Sample[]): readonly Row[] {
       const name = `${mechanism}.${figure}.${tasks}`;
       const n = {
         name,
-        unit: "insns",
+        unit: UNITS[figure],
         definition: `${MEANS[figure]}, with ${tasks} tasks; the median of the seeds`,
       };
       const values = own.map((s) => figureOf(s, figure)).filter((x) => x !== null);
@@ -78,6 +98,7 @@ function rowsOf(mechanism: string, samples: readonly Sample[]): readonly Row[] {
       points.push(...values.map((y) => [tasks, y] as const));
       return derived(n, medianOf(values), values);
     });
+    if (figure === "attempts") return rows; // a matter of luck, not of tasks
     const line = fitLine(points);
     const slope = {
       name: `${mechanism}.${figure}.task`,
@@ -122,13 +143,17 @@ export async function benchLatency(world: World, config: BenchConfig): Promise<r
           latency: report.latencyInsns,
           pause: report.pauseInsns,
           modelled: report.modelledInsns,
+          attempts: attemptsOf(trace),
+          attempt: prepared.session.agent.state().progress[0]?.modelled ?? report.modelledInsns,
           why: `${report.result}: ${report.reason}`,
         });
         goesOn = await world.goOn(`${slots} tasks: ${m.name}`);
       }
     }
   }
-  return mechanisms.flatMap((m) => rowsOf(m.name, samples.get(m.name) ?? []));
+  const rows = mechanisms.flatMap((m) => rowsOf(m.name, samples.get(m.name) ?? []));
+  const isAsked = config.tasks !== undefined;
+  return isAsked || !goesOn ? rows : [...rows, ...(await wallRows(world))];
 }
 
 /** No lines between the rows. */
@@ -142,7 +167,8 @@ function shown(x: number | null | undefined, digits = 0): string {
 }
 
 /** A table for each figure: a mechanism a line, a number of tasks a column, and the line through them. */
-export function latencyText(rows: readonly Row[]): string {
+export function latencyText(all: readonly Row[]): string {
+  const rows = all.filter((r) => !isWall(r));
   const found = new Map(rows.map((r) => [r.name, r]));
   const names = [...new Set(rows.map((r) => r.name.split(".")[0] ?? ""))];
   const last = rows.map((r) => r.name.split(".")[2] ?? "");
@@ -165,10 +191,12 @@ export function latencyText(rows: readonly Row[]): string {
         shown(value("r2"), 4),
       ]);
     }
-    out.push(table.toString(), `${MEANS[figure]}, in instructions of one vCPU's virtual time\n`);
+    const unit = UNITS[figure] === "" ? "" : ", in instructions of one vCPU's virtual time";
+    out.push(table.toString(), `${MEANS[figure]}${unit}\n`);
   }
   for (const r of rows) {
     if (r.skipped !== null && r.name.includes(".latency.")) out.push(`${r.name}: ${r.skipped}`);
   }
+  if (rows.length < all.length) out.push(wallText(all));
   return `${out.join("\n").trimEnd()}\n`;
 }

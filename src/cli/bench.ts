@@ -37,6 +37,7 @@ const ARGS = {
     valueHint: "N,..",
     description: `numbers of task slots for latency (${LATENCY_TASKS.join(",")})`,
   },
+  vcpus: { type: "string", valueHint: "N", description: "vCPUs for latency, 1 to 8 (2)" },
   quick: { type: "boolean", description: "programs of an eighth of the length" },
 } as const;
 
@@ -51,12 +52,16 @@ export const benchCommand = (door: Door): Command =>
     if (tasks !== undefined && args.what !== "latency") {
       throw new UsageError("bench: --tasks is for latency, expected `bench latency --tasks N,..`");
     }
+    const vcpus = whole("vcpus", args.vcpus, 1, 8);
+    if (vcpus !== undefined && args.what !== "latency") {
+      throw new UsageError("bench: --vcpus is for latency, expected `bench latency --vcpus N`");
+    }
     const chosen = Object.entries(BENCHES).filter(([n]) => [n, undefined].includes(args.what));
     let stopped = false;
     const world = makeWorld({
       top: TOP,
       core: coreModule(),
-      scenario: (slots) => buildNamed("default", { tasks: slots }),
+      scenario: (slots) => buildNamed("default", { tasks: slots, vcpus }),
       goOn: async (what) => {
         door.progress(what);
         stopped ||= await door.interrupted();

@@ -30,6 +30,8 @@ export interface AgentLog {
 export interface AgentProgress {
   readonly insn: number;
   readonly outcome: Outcome;
+  /** Modelled cost up to then. */
+  readonly modelled: number;
 }
 
 /** The state of an agent as plain data. */
@@ -59,6 +61,20 @@ type Waiting =
 
 function takesNoTurn(step: Step): step is Step & { readonly op: "log" | "reply" | "progress" } {
   return step.op === "log" || step.op === "reply" || step.op === "progress";
+}
+
+/** Words that were written before: a transition writes few different ones to many tasks. */
+const words = new Map<bigint, Uint8Array>();
+const MAX_WORDS = 1024;
+
+/** The bytes of a word, or equal ones that were given before. */
+function shared(bytes: Uint8Array): Uint8Array {
+  if (bytes.length !== 4 && bytes.length !== 8) return bytes;
+  const key = (readUint(() => bytes, 0n, bytes.length) << 4n) | BigInt(bytes.length);
+  const known = words.get(key);
+  if (known !== undefined) return known;
+  if (words.size < MAX_WORDS) words.set(key, bytes);
+  return bytes;
 }
 
 /** Ticks that patchd sleeps when there is nothing to do: a request wakes it. */
@@ -210,7 +226,7 @@ export class Agent {
       } else if (r.value.op === "progress") {
         const said = r.value.value;
         if (!isOutcome(said)) throw new Error("patch call: progress is told as an outcome");
-        const p = { insn: m.retired, outcome: said };
+        const p = { insn: m.retired, outcome: said, modelled: this.#state.modelled };
         this.#state = { ...this.#state, progress: [...this.#state.progress, p] };
         this.onProgress?.(p);
       } else {
@@ -237,7 +253,7 @@ export class Agent {
     switch (step.op) {
       case "write":
         m.write(step.va, step.bytes, vcpu);
-        return this.#wrote(vcpu, { insn: m.retired, va: step.va, bytes: step.bytes });
+        return this.#wrote(vcpu, { insn: m.retired, va: step.va, bytes: shared(step.bytes) });
       case "rmw":
         return this.#rmw(vcpu, step);
       case "cmpxchg":
@@ -292,7 +308,7 @@ export class Agent {
     const value = (old & ~step.clear) | step.set;
     const bytes = new Uint8Array(step.size);
     for (let i = 0, v = value; i < step.size; i++, v >>= 8n) bytes[i] = Number(v & 0xffn);
-    const w = { insn: m.retired, va: step.va, bytes };
+    const w = { insn: m.retired, va: step.va, bytes: shared(bytes) };
     m.write(w.va, w.bytes, vcpu);
     this.#writes.push(w);
     this.onWrite?.(w);
@@ -306,7 +322,7 @@ export class Agent {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, step.to, true);
     m.write(step.va, bytes, vcpu);
-    const w = { insn: m.retired, va: step.va, bytes };
+    const w = { insn: m.retired, va: step.va, bytes: shared(bytes) };
     this.#writes.push(w);
     this.onWrite?.(w);
     this.#again(vcpu, old);

@@ -88,5 +88,6 @@ export function checkTask(
   const ranges = checkedRanges(g, readPatch(g.read, patchVa), target);
   const hit = ranges.find((r) => stack.some((ip) => ip >= r.lo && ip < r.hi));
   if (hit) return { value: { obstacle: "busy", symbol: hit.name, doubt: undefined, stack }, cost };
-  return { value: { obstacle: undefined, ...none, stack }, cost };
+  // The answer is kept until the transition is over: a stack that is in nobody's way is not.
+  return { value: { obstacle: undefined, ...none }, cost };
 }
