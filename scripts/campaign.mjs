@@ -12,6 +12,7 @@ const CLAIMS = {
   truth: "the shadow equals an independent model at each of 1,000,000 instructions",
   seeds: "every mechanism on the default scenario under seeds 1..300, or as many as are asked for",
   protocol: "a patch put in and taken out 20 times by every mechanism on 1, 2, 4 and 8 vCPUs",
+  scale: "100,000 tasks on 8 vCPUs: boot, load and every mechanism, in 1.5 GiB",
   sweep: "kpatch and simple requested at each of 2,000 instructions from ready",
   cut: "eight programs cut at 10,000 random places, and restored there, end as the whole ones",
   bytes:

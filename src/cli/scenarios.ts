@@ -5,7 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { makeAssembler } from "../asm/index.ts";
 import { asmOffsetsInc } from "../kernel/index.ts";
 import type { BuiltScenario, Scenario, Toolchain } from "../scenario/index.ts";
-import { buildScenario, loadScenario, withTasks } from "../scenario/index.ts";
+import { buildScenario, leastTasks, loadScenario, withTasks } from "../scenario/index.ts";
 import { unknown, UsageError } from "./errors.ts";
 import { readInput, textOf, TOP } from "./files.ts";
 
@@ -40,10 +40,17 @@ export function readScenario(name: string, changes: ScenarioChanges = {}): Scena
     }
     return textOf(join(TOP, "kernels", path));
   });
+  const vcpus = changes.vcpus ?? scenario.vcpus;
+  const least = leastTasks(scenario, vcpus);
+  if (changes.tasks !== undefined && changes.tasks < least) {
+    throw new UsageError(
+      `tasks: ${changes.tasks} slots are too few for ${name} on ${vcpus} vCPUs, expected at least ${least}`,
+    );
+  }
   const sized = changes.tasks === undefined ? scenario : withTasks(scenario, changes.tasks);
   return {
     ...sized,
-    vcpus: changes.vcpus ?? scenario.vcpus,
+    vcpus,
     ...(changes.patch === undefined ? {} : { patch: readPatch(changes.patch) }),
   };
 }

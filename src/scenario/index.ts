@@ -2,5 +2,5 @@
 export { assembleFile, buildScenario, linkPatch, scenarioSymbols } from "./build.ts";
 export type { BuiltScenario, Toolchain } from "./build.ts";
 export { KERNEL_LAYOUT, MEMORY_MAP } from "./layout.ts";
-export { loadScenario, ScenarioError, withTasks } from "./load.ts";
+export { leastTasks, loadScenario, ScenarioError, withTasks } from "./load.ts";
 export type { Claim, Scenario, SourceFile } from "./load.ts";

@@ -25,6 +25,7 @@ export interface SourceFile {
  * A scenario.
  *
  * tasks        slots of the task arena, the CPUs' idle tasks included
+ * ownTasks     how many tasks there are at the ready mark beside each CPU's own
  * hz           ticks per virtual second; tickInsns: instructions per tick
  * sources      the kernel's files in link order, then the scenario's
  * includes     text by the name that `.include` uses
@@ -40,6 +41,7 @@ export interface Scenario {
   readonly kernel: string;
   readonly vcpus: number;
   readonly tasks: number;
+  readonly ownTasks: number;
   readonly hz: number;
   readonly tickInsns: number;
   readonly ramMiB: number;
@@ -138,6 +140,15 @@ function collectIncludes(
     out[name] = found;
     collectIncludes(found, folders, files, out);
   }
+}
+
+/** Slots that are kept for idle tasks, one for each possible CPU; a CPU's other tasks: its stopper and its kworker. */
+const IDLE_SLOTS = 8;
+const TASKS_PER_CPU = 2;
+
+/** With fewer slots a scenario does not come to its ready mark. */
+export function leastTasks(scenario: Scenario, vcpus: number): number {
+  return IDLE_SLOTS + TASKS_PER_CPU * vcpus + scenario.ownTasks;
 }
 
 /** Above so many tasks stacks are small. DIFFERS: THREAD_SIZE is 16 KiB in the kernel; at scale it is 4 KiB here. */

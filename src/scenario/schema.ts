@@ -18,6 +18,7 @@ export const ScenarioFile = v.strictObject({
   kernel: name,
   vcpus: count(1, 8),
   tasks: count(16, 100_000),
+  ownTasks: v.optional(count(0, 100_000), 0),
   hz: count(1, 1000),
   tickInsns: count(200, 10_000_000),
   ramMiB: count(32, 2048),

@@ -2,6 +2,8 @@
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
 import { benchLatency, fitLine, latencyText } from "../../src/bench/latency.ts";
+import { wallRows } from "../../src/bench/wall.ts";
+import { MECHANISMS } from "../../src/patch/index.ts";
 import { Bench } from "../cli/schemas.ts";
 import { fakeWorld } from "./world.ts";
 
@@ -40,9 +42,28 @@ describe("bench latency", () => {
     // Nobody is stopped by klp; stop_machine stops everybody while every stack is looked at.
     expect(value("klp.pause.42")).toBe(0);
     expect(value("kpatch.pause.42")).toBeGreaterThan(value("kpatch.pause.10"));
+    // An attempt looks at every task, however many it takes; ksplice's is a scan of every word, and costs the most.
+    for (const m of ["ksplice", "kpatch", "kgraft", "klp"]) {
+      expect(value(`${m}.attempts.42`)).toBeGreaterThanOrEqual(1);
+      expect(value(`${m}.attempt.42`)).toBeLessThanOrEqual(value(`${m}.modelled.42`));
+      expect(value(`${m}.attempt.task`)).toBeGreaterThan(0);
+    }
+    expect(value("ksplice.attempt.task")).toBeGreaterThan(value("kpatch.attempt.task"));
     const text = latencyText(rows);
     expect(text).toMatch(/latency +│ 10 tasks │ 42 tasks │ per task │ +R² │/);
     expect(text).toMatch(/│ klp +│ +0 │ +0 │ +0\.0 │ 1\.0000 │/);
+  });
+
+  it("has the wall clock of a run of the default scenario under every mechanism, beside its target", async () => {
+    const rows = await wallRows(world());
+    expect(rows.map((r) => r.name)).toEqual(Object.keys(MECHANISMS).map((m) => `${m}.wall`));
+    expect(v.safeParse(Bench, rows).issues).toBeUndefined();
+    // The clock of a made-up world goes on by a millisecond at each look.
+    for (const r of rows) {
+      expect(r.value).toBeCloseTo(0.001, 9);
+      expect(r).toMatchObject({ samples: 7, met: true, target: { bound: "at most", value: 0.2 } });
+    }
+    expect(latencyText(rows)).toMatch(/│ klp +│ +1 │ +1 │ +1 │ met │/);
   });
 
   it("ends with what there is when it is asked to", async () => {
@@ -53,6 +74,8 @@ describe("bench latency", () => {
       "ksplice.latency.10",
       "ksplice.pause.10",
       "ksplice.modelled.10",
+      "ksplice.attempts.10",
+      "ksplice.attempt.10",
     ]);
     expect(latencyText(rows)).toContain("ksplice.latency.task: there are fewer than two numbers");
   });

@@ -43,6 +43,10 @@ const MISTAKES: readonly (readonly [string, string])[] = [
   ],
   ["run default --seed x", "error: seed: 'x' is not a whole number from 0 to 2^53-1\n"],
   ["run default --vcpus 9", "error: vcpus: '9' is not a whole number from 1 to 8\n"],
+  [
+    "run default --tasks 17",
+    "error: tasks: 17 slots are too few for default on 2 vCPUs, expected at least 18\n",
+  ],
   ["run default --at -1", "error: at: '-1' is not a whole number from 0 to 1000000000\n"],
   ["explore default", "error: explore: --mechanism is missing, expected it\n"],
   ["explore default --mechanism all", "error: mechanism: 'all' is not one, expected one name\n"],
