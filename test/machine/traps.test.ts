@@ -13,6 +13,9 @@ import {
   USER_STACK_TOP,
 } from "./bare.ts";
 
+const TSS = 0xb000n;
+const HAS_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
+
 describe("privilege", () => {
   const GP = ["hlt", "invlpg (%rax)", "lgdt (%rax)", "lidt (%rax)", "ltr %ax", "lldt %ax", "mov %cr0, %rax", "mov %rax, %cr3",
     "mov %rax, %cr4", "mov %db7, %rax", "mov %rax, %db0", "rdmsr", "wrmsr", "clts", "swapgs", "sysretq", "wbinvd", "cli", "sti",
@@ -217,6 +220,30 @@ describe("faults in delivery", () => {
     expect(b.run(100)).toMatchObject({ exit: "shutdown", used: 0 });
   });
 
+  // SDM Vol. 3A, "Conditions for Generating a Double Fault".
+  test.each([
+    ["#UD", "ud2", 6, "#NP", 11],
+    ["#UD", "ud2", 6, "#PF", 14],
+    ["#BP", "int3", 3, "#PF", 14],
+    ["#DE", "div %ecx", 0, "#NP", 8],
+    ["#DE", "div %ecx", 0, "#PF", 14],
+    ["#GP", "mov (%rbx), %eax", 13, "#NP", 8],
+    ["#GP", "mov (%rbx), %eax", 13, "#PF", 14],
+    ["#PF", "mov 0x123000, %eax", 14, "#NP", 8],
+    ["#PF", "mov 0x123000, %eax", 14, "#PF", 8],
+  ] as const)("%s (%s, vector %i) and then %s in its delivery come as vector %i", async (_, insn, vector, second, as) => {
+    const b = await Bare.make(`start: xor %ecx, %ecx\n mov $1, %ebx\n shl $47, %rbx\nhere: ${insn}\n`);
+    b.put(TSS + 44n, 0x12_3000n); // the second stack of the table lies nowhere
+    if (second === "#NP") b.gate(vector, { absent: true });
+    else b.gate(vector, { ist: 2 });
+    if (as !== 8) b.gate(8, { absent: true });
+    const t = b.toTrap();
+    expect(t).toMatchObject({ vector: as, rip: b.symbol("here") });
+    if (as === 14) expect([t.code, b.machine.reg(0, "cr2")]).toEqual([2n, 0x12_3000n - (HAS_CODE.has(vector) ? 48n : 40n)]);
+    if (as === 8) expect(t.code).toBe(0n);
+    if (as === 11) expect(t.code).toBe(BigInt(vector * 8 + 3));
+  }); // prettier-ignore
+
   test("#DE in the delivery of #DE is #DF: contributory after contributory", async () => {
     const b = await Bare.make(`start: xor %ecx, %ecx\n div %ecx\n`);
     b.gate(0, { absent: true });
@@ -261,6 +288,13 @@ describe("interrupt shadows and NMI", () => {
   test("sti delays an interrupt by one instruction", async () => {
     const b = await Bare.make(`start: ${ARM}\n sti\none: nop\ntwo: nop\n`);
     expect(b.toTrap()).toMatchObject({ vector: 0x40, rip: b.symbol("two") });
+  });
+
+  test("a second sti delays nothing more, and hlt in the shadow of sti is ended by what was pending", async () => {
+    const b = await Bare.make(`start: ${ARM}\n sti\none: sti\ntwo: nop\n nop\n`);
+    expect(b.toTrap()).toMatchObject({ vector: 0x40, rip: b.symbol("two") });
+    const c = await Bare.make(`start: ${ARM}\n sti\n hlt\nbehind: nop\n`);
+    expect(c.toTrap()).toMatchObject({ vector: 0x40, rip: c.symbol("behind") });
   });
 
   test("sti followed by cli lets nothing in", async () => {
