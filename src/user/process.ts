@@ -51,6 +51,7 @@ export interface ProcessResult {
 
 /** What one run of the machine may take before the host has a look. */
 const CHUNK = 1_000_000;
+const TF = 0x100n;
 const INFINITY = (1n << 64n) - 1n;
 /** Soft limits that are not infinite: RLIMIT_STACK, RLIMIT_NOFILE. */
 const LIMITS: Readonly<Record<number, bigint>> = { 3: STACK_SIZE, 7: BigInt(NOFILE) };
@@ -241,7 +242,9 @@ export class UserProcess {
     }
     if (typeof result !== "object") m.setReg(0, "rax", BigInt(result));
     const first = this.#signals.next();
-    if (typeof result !== "object" && first === undefined) {
+    // SYSRET would trap at once by the TF that it loads, so do_syscall_64() leaves it to IRET.
+    const stepping = (m.reg(0, "r11") & TF) !== 0n;
+    if (typeof result !== "object" && first === undefined && !stepping) {
       this.#stubs += RETURN_INSNS.syscall;
       return;
     }

@@ -8,7 +8,7 @@ import { gunzipSync } from "node:zlib";
 import { readProgram, UserProcess, type ProcessResult } from "../../src/user/index.ts";
 
 export const FOLDER = join(import.meta.dirname, "programs");
-export const PROGRAMS = ["args", "compute", "memory", "signals", "handlers", "faults", "align", "syscalls", "ends"] as const; // prettier-ignore
+export const PROGRAMS = ["args", "compute", "memory", "signals", "handlers", "faults", "align", "steps", "syscalls", "ends"] as const; // prettier-ignore
 export const CFLAGS = [
   "-O2", "-static", "-nostdlib", "-mgeneral-regs-only", "-fno-stack-protector", "-Wno-infinite-recursion",
   "-Wl,-z,noseparate-code,--build-id=none",
@@ -38,6 +38,7 @@ export const CASES: readonly Case[] = [
   { program: "handlers", args: ["x"] },
   { program: "faults", args: [] },
   { program: "align", args: [] },
+  { program: "steps", args: [] },
   { program: "syscalls", args: [] },
   ..."0123456789abcdefg".split("").map((k) => ({ program: "ends", args: [k] })),
 ];
