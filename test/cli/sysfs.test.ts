@@ -1,5 +1,5 @@
 // `quiesce sysfs`: livepatch's files at named instructions of a run, as a shell would read and write them.
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import * as v from "valibot";
 import { run } from "../../src/cli/main.ts";
 import { Sysfs } from "./schemas.ts";
@@ -11,9 +11,18 @@ async function sysfs(...words: readonly string[]) {
   let err = "";
   const stdout = { write: (text: string) => (out += text) };
   const stderr = { write: (text: string) => (err += text) };
-  const code = await run(["sysfs", "stuck", ...words], { stdout, stderr });
+  const code = await run(["sysfs", "stuck", "--seed", `${seed}`, ...words], { stdout, stderr });
   return { code, out, err };
 }
+
+// Whether everybody is switched at once depends on the schedule: the first seed under which the transition takes a while.
+let seed = 0;
+beforeAll(async () => {
+  do {
+    seed++;
+    if (seed > 40) throw new Error("the transition is over at once under every seed");
+  } while ((await sysfs("stuck_patch/transition")).out !== "1\n");
+});
 
 /** The text without the instructions before the commands. */
 const commands = (out: string): string => out.replaceAll(/^\[ *[0-9]+\] /gm, "");
@@ -35,7 +44,18 @@ describe("quiesce sysfs", () => {
       `drwxr-xr-x ${PATCH}/vmlinux/stuck_count,1`,
       `-r--r--r-- ${PATCH}/vmlinux/patched = 1`,
     ]);
-    expect(lines).toContain("-r-------- /proc/1/patch_state = 1");
+    expect(
+      lines.filter((l) => / \/proc\/[0-9]+\/patch_state = [01]$/.test(l)).length,
+    ).toBeGreaterThan(3);
+    const at = lines.indexOf("drwxr-xr-x /sys/module/stuck_patch");
+    expect(lines.slice(at + 1, at + 5)).toEqual([
+      "-r--r--r-- /sys/module/stuck_patch/initstate = live",
+      "-r--r--r-- /sys/module/stuck_patch/refcnt = 1",
+      "-r--r--r-- /sys/module/stuck_patch/taint = K",
+      expect.stringMatching(
+        /^-r--r--r-- \/proc\/modules = stuck_patch [0-9]+ 1 - Live 0x[0-9a-f]{16} \(K\)$/,
+      ),
+    ]);
   });
 
   it("prints one file as cat does", async () => {

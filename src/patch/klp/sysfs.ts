@@ -1,7 +1,16 @@
-// /sys/kernel/livepatch and /proc/PID/patch_state as a virtual tree over guest memory: what is there, with which mode, what
+// /sys/kernel/livepatch, /sys/module, /proc/modules and /proc/PID/patch_state as a virtual tree over guest memory: what is there, with which mode, what
 // a read gives, and what a write does. Documentation/ABI/testing/sysfs-kernel-livepatch; fs/proc/base.c,
 // proc_pid_patch_state(). stack_order is of 6.14.
-import { CONSTANTS, ERRNO, readTasks, type Program, type Read } from "../../kernel/index.ts";
+import {
+  CONSTANTS,
+  ERRNO,
+  MODULE_CONSTANTS,
+  readModules,
+  readTasks,
+  type GuestModule,
+  type Program,
+  type Read,
+} from "../../kernel/index.ts";
 import type { Image } from "../../link/index.ts";
 import { enabledStore, forceStore } from "./core.ts";
 import type { KlpSystem } from "./system.ts";
@@ -52,13 +61,49 @@ function patchEntries(
   return entries;
 }
 
-/** The whole tree, in the order of the patches and then of the pids. */
+function references({ refcnt }: GuestModule): number {
+  return refcnt === 0 ? 0 : refcnt - MODULE_CONSTANTS.MODULE_REF_BASE;
+}
+
+/** A line of /proc/modules. kernel/module/procfs.c, m_show(); module_flags() */
+function moduleLine(m: GuestModule): string {
+  const state = { live: "Live", coming: "Loading", going: "Unloading", unformed: "" }[m.state];
+  const flag = m.state === "coming" ? "+" : m.state === "going" ? "-" : "";
+  const flags = `${m.isLivepatch ? "K" : ""}${flag}`;
+  const shown = flags === "" ? "" : ` (${flags})`;
+  return `${m.name} ${m.size} ${references(m)} - ${state} 0x${m.base.toString(16)}${shown}\n`;
+}
+
+/** /sys/module/NAME and /proc/modules; one that is not formed yet shows in neither. kernel/module/sysfs.c, main.c */
+function moduleEntries(modules: readonly GuestModule[]): readonly SysfsEntry[] {
+  const formed = modules.filter((m) => m.state !== "unformed");
+  const entries: SysfsEntry[] = [];
+  for (const m of formed) {
+    const top = `/sys/module/${m.name}`;
+    const file = (name: string, text: string): SysfsEntry => ({
+      path: `${top}/${name}`,
+      mode: "-r--r--r--",
+      text: `${text}\n`,
+    });
+    entries.push(
+      { path: top, mode: DIRECTORY, text: undefined },
+      file("initstate", m.state),
+      file("refcnt", `${references(m)}`),
+      file("taint", m.isLivepatch ? "K" : ""),
+    );
+  }
+  const text = formed.map(moduleLine).join("");
+  return [...entries, { path: "/proc/modules", mode: "-r--r--r--", text }];
+}
+
+/** The whole tree, in the order of the patches, of the modules from the one loaded last, and of the pids. */
 export function sysfsTree(read: Read, image: Image): readonly SysfsEntry[] {
   const now = readTransition(read, image);
   const entries: SysfsEntry[] = [{ path: ROOT, mode: DIRECTORY, text: undefined }];
   readPatches(read, image).forEach((patch, i) => {
     entries.push(...patchEntries(patch, i + 1, patch.va === now.patch));
   });
+  entries.push(...moduleEntries(readModules(read, image)));
   for (const t of readTasks(read, image)) {
     if (!t.isListed) continue;
     const path = `/proc/${t.pid}/patch_state`;
