@@ -6,5 +6,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
+    // As ENGINE_FLAGS of src/machine/core.ts, for speed.
+    execArgv: ["--no-turbo-use-mid-tier-regalloc-for-huge-functions", "--no-turbo-loop-rotation"],
   },
 });

@@ -48,6 +48,7 @@ import {
   T_VA,
   TLB_BYTES,
   TLB_NONE,
+  WINDOW,
   TLB_R,
   TLB_W,
   Vector,
@@ -294,16 +295,33 @@ function fillable(): bool {
   return !(load<u32>(CAREFUL) & ~CAREFUL_CODE);
 }
 
-function tlbEntry(tlb: usize, va: u64): usize {
+/** What `placed` answers for what a TLB does not have. */
+export const NOT_THERE: u32 = 0xffffffff;
+/** Turned over in T_VA where T_ADD is not 0, so that one comparison tells the window. */
+export const OUTSIDE: u64 = 0x8000000000000000;
+
+/** What to add to an address to have its place in RAM; 0 in the window. */
+function distance(va: u64, pa: u64): u32 {
+  return ((<u32>va) & WINDOW & ~4095) == <u32>(pa & ~(<u64>4095))
+    ? 0
+    : <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095));
+}
+
+/** Enters what begins at `start`, in the page of `va`. */
+function enter(e: usize, start: u64, va: u64, pa: u64): void {
+  const add = distance(va, pa);
+  store<u64>(e, add ? start ^ OUTSIDE : start, T_VA);
+  store<u32>(e, add, T_ADD);
+}
+
+export function tlbEntry(tlb: usize, va: u64): usize {
   return tlb + ((<usize>(va >> 8)) & 0xff0);
 }
 
 /** Lets loads from the page of `va` go on without coming here. */
 function fillRead(va: u64, pa: u64): void {
   if (!fillable()) return;
-  const e = tlbEntry(load<u32>(TLB_R), va);
-  store<u64>(e, va & ~(<u64>4095), T_VA);
-  store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), T_ADD);
+  enter(tlbEntry(load<u32>(TLB_R), va), va & ~(<u64>4095), va, pa);
 }
 
 /** The same for stores: to the whole page, or around `va` to where the next code lies. */
@@ -327,10 +345,8 @@ function fillWrite(va: u64, pa: u64, n: u32): void {
     store<u8>(PAGE_CODE + page, flags | (<u8>PAGE_PARTS));
   }
   const e = tlbEntry(load<u32>(TLB_W), va);
-  const at = (va & ~(<u64>4095)) + <u64>lo;
-  store<u64>(e, at, T_VA);
+  enter(e, (va & ~(<u64>4095)) + <u64>lo, va, pa);
   store<u32>(e, hi - lo, T_SPAN);
-  store<u32>(e, RAM + <u32>(pa & ~(<u64>4095)) - <u32>(va & ~(<u64>4095)), T_ADD);
 }
 
 /** Before `n` bytes at `pa` are written, all in one page of RAM. */
@@ -422,37 +438,43 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   return BOUNCE;
 }
 
-/** Whether the read TLB knows the T at `va`. */
-export function coversRead<T>(va: u64, tlb: usize): bool {
-  return load<u64>(tlbEntry(tlb, va), T_VA) == ((va + (sizeof<T>() - 1)) & ~(<u64>4095));
+/** How far the start of what entry `e` holds is from the page of the T at `va`: 0 in the window, OUTSIDE outside. */
+export function readGap<T>(e: usize, va: u64): u64 {
+  return load<u64>(e, T_VA) ^ ((va + (sizeof<T>() - 1)) & ~(<u64>4095));
 }
 
-export function coversWrite<T>(va: u64, tlb: usize): bool {
+/** How far `va` is behind the start of what entry `e` holds, OUTSIDE turned over outside of the window. */
+export function writeGap(e: usize, va: u64): u64 {
+  return va - load<u64>(e, T_VA);
+}
+
+/** The largest such distance of a T. */
+export function writeRoom<T>(e: usize): u64 {
+  return <u64>load<u32>(e, T_SPAN) - sizeof<T>();
+}
+
+/** Where a TLB has the T at `va` in RAM, or NOT_THERE. */
+export function placed<T>(va: u64, tlb: usize, w: i32): u32 {
   const e = tlbEntry(tlb, va);
-  return va - load<u64>(e, T_VA) <= <u64>load<u32>(e, T_SPAN) - sizeof<T>();
-}
-
-/** Where what a TLB covers lies in wasm memory. */
-export function hostAt(va: u64, tlb: usize): usize {
-  return <usize>va + <usize>load<u32>(tlbEntry(tlb, va), T_ADD);
+  const gap = w ? writeGap(e, va) : readGap<T>(e, va);
+  const room = w ? writeRoom<T>(e) : 0;
+  if (gap <= room) return (<u32>va) & WINDOW;
+  const add = load<u32>(e, T_ADD);
+  return (gap ^ OUTSIDE) <= room && add ? <u32>va + add : NOT_THERE;
 }
 
 /** Where the T at `va` lies in wasm memory, ready to be read (w = 0) or read and written (w = 1), or 0 and a fault. */
 export function reach<T>(va: u64, w: i32): usize {
-  const tlb = <usize>load<u32>(w ? TLB_W : TLB_R);
-  if (w ? coversWrite<T>(va, tlb) : coversRead<T>(va, tlb)) return hostAt(va, tlb);
-  return reachSlow(va, sizeof<T>(), w);
+  const p = placed<T>(va, load<u32>(w ? TLB_W : TLB_R), w);
+  return p == NOT_THERE ? reachSlow(va, sizeof<T>(), w) : RAM + <usize>p;
 }
 
 /** As reach, for `n` bytes that lie in one page, by an instruction that does not execute alone. */
 export function reachRun(va: u64, n: u32, w: i32): usize {
-  const tlb = <usize>load<u32>(w ? TLB_W : TLB_R);
-  const e = tlbEntry(tlb, va);
-  const start = load<u64>(e, T_VA);
-  const span = <u64>load<u32>(e, T_SPAN);
-  const off = va - start;
-  if (w ? off < span && off + n <= span : start == (va & ~(<u64>4095))) return hostAt(va, tlb);
-  return reachSlow(va, n, w);
+  const first = placed<u8>(va, load<u32>(w ? TLB_W : TLB_R), w);
+  if (first == NOT_THERE) return reachSlow(va, n, w);
+  if (w && placed<u8>(va + n - 1, load<u32>(TLB_W), w) == NOT_THERE) return reachSlow(va, n, w);
+  return RAM + <usize>first;
 }
 
 /** Whether an operand that is reached in parts may lie at `va`, which has to be a multiple of `n`. Sets FAULT if not. */

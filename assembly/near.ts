@@ -13,6 +13,7 @@ import {
   FrameKind,
   JUMPS,
   JUMP_ENTRIES,
+  LINK,
   MISS,
   MISSED,
   NEAR_SENSE,
@@ -45,121 +46,113 @@ import {
 import { Add } from "./alu";
 import { cetOn } from "./cet";
 import { CondE, lazy } from "./flags";
-import { coversRead, coversWrite, hostAt } from "./mmu";
+import { NOT_THERE, placed } from "./mmu";
 import { ea } from "./operand";
 import { the } from "./state";
 
 /** A step that was not done: the record that makes the loop end at \`up\`. */
-function miss(up: usize): usize {
+export function miss(up: usize): usize {
   store<u32>(MISSED, up);
   return MISS;
 }
 
-// Operand classes of the near forms. Memory has an address, which has to be covered before it is used; of the others
-// these are nothing.
+// Operand classes of the near forms. `p` is the place in RAM of the one operand in memory that a form may have; the dispatch
+// finds it (src/isa/dispatch.ts), or leaves.
 @unmanaged
 export class NearA {
+  mem(): bool {
+    return false;
+  }
   va(up: usize): u64 {
     return 0;
   }
-  covers<T>(va: u64, tlb: usize): bool {
-    return true;
-  }
-  coversWrite<T>(va: u64, tlb: usize): bool {
-    return true;
-  }
-  at(up: usize, va: u64, tlb: usize): usize {
-    return load<u16>(up, U_A);
-  }
   get<T>(up: usize, p: usize): i64 {
-    return <i64>load<T>(p);
+    return <i64>load<T>(load<u16>(up, U_A));
   }
-  put<T>(p: usize, v: i64): void {
-    if (sizeof<T>() == 8) store<i64>(p, v);
-    else if (sizeof<T>() == 4) store<u64>(p, <u64>(<u32>v));
-    else store<T>(p, <T>v);
+  put<T>(up: usize, p: usize, v: i64): void {
+    const d = <usize>load<u16>(up, U_A);
+    if (sizeof<T>() == 8) store<i64>(d, v);
+    else if (sizeof<T>() == 4) store<u64>(d, <u64>(<u32>v));
+    else store<T>(d, <T>v);
   }
 }
 @unmanaged
 export class NearB {
+  mem(): bool {
+    return false;
+  }
   va(up: usize): u64 {
     return 0;
   }
-  covers<T>(va: u64, tlb: usize): bool {
-    return true;
-  }
-  coversWrite<T>(va: u64, tlb: usize): bool {
-    return true;
-  }
-  at(up: usize, va: u64, tlb: usize): usize {
-    return load<u16>(up, U_B);
-  }
   get<T>(up: usize, p: usize): i64 {
-    return <i64>load<T>(p);
+    return <i64>load<T>(load<u16>(up, U_B));
   }
-  put<T>(p: usize, v: i64): void {}
+  put<T>(up: usize, p: usize, v: i64): void {}
 }
 @unmanaged
 export class NearConstant {
+  mem(): bool {
+    return false;
+  }
   va(up: usize): u64 {
-    return 0;
-  }
-  covers<T>(va: u64, tlb: usize): bool {
-    return true;
-  }
-  coversWrite<T>(va: u64, tlb: usize): bool {
-    return true;
-  }
-  at(up: usize, va: u64, tlb: usize): usize {
     return 0;
   }
   get<T>(up: usize, p: usize): i64 {
     return load<i64>(up, U_IMM);
   }
-  put<T>(p: usize, v: i64): void {}
+  put<T>(up: usize, p: usize, v: i64): void {}
 }
 /** Base and displacement. */
 @unmanaged
 export class Near {
+  mem(): bool {
+    return true;
+  }
   va(up: usize): u64 {
     return ea(up);
   }
-  covers<T>(va: u64, tlb: usize): bool {
-    return coversRead<T>(va, tlb);
-  }
-  coversWrite<T>(va: u64, tlb: usize): bool {
-    return coversWrite<T>(va, tlb);
-  }
-  at(up: usize, va: u64, tlb: usize): usize {
-    return hostAt(va, tlb);
-  }
   get<T>(up: usize, p: usize): i64 {
-    return <i64>load<T>(p);
+    return <i64>load<T>(p, RAM);
   }
-  put<T>(p: usize, v: i64): void {
-    store<T>(p, <T>v);
+  put<T>(up: usize, p: usize, v: i64): void {
+    store<T>(p, <T>v, RAM);
   }
 }
 /** Base, index and displacement, without a segment base and in 64 bits: U_FACTOR is what the index is multiplied by. */
 @unmanaged
 export class NearX {
+  mem(): bool {
+    return true;
+  }
   va(up: usize): u64 {
     return ea(up) + load<u64>(load<u16>(up, U_INDEX)) * <u64>load<u16>(up, U_FACTOR);
   }
-  covers<T>(va: u64, tlb: usize): bool {
-    return coversRead<T>(va, tlb);
-  }
-  coversWrite<T>(va: u64, tlb: usize): bool {
-    return coversWrite<T>(va, tlb);
-  }
-  at(up: usize, va: u64, tlb: usize): usize {
-    return hostAt(va, tlb);
-  }
   get<T>(up: usize, p: usize): i64 {
-    return <i64>load<T>(p);
+    return <i64>load<T>(p, RAM);
   }
-  put<T>(p: usize, v: i64): void {
-    store<T>(p, <T>v);
+  put<T>(up: usize, p: usize, v: i64): void {
+    store<T>(p, <T>v, RAM);
+  }
+}
+/** The slot that a push writes. */
+@unmanaged
+export class NearBelow {
+  va(up: usize): u64 {
+    return load<u64>(RSP) - 8;
+  }
+}
+/** The slot that a pop reads. */
+@unmanaged
+export class NearTop {
+  va(up: usize): u64 {
+    return load<u64>(RSP);
+  }
+}
+/** The slot that LEAVE reads. */
+@unmanaged
+export class NearFrame {
+  va(up: usize): u64 {
+    return load<u64>(RBP);
   }
 }
 
@@ -171,33 +164,39 @@ export function rowOf(up: usize, id: i32): i32 {
   return <i32>load<u16>(ROW_OF + ((id + FIRST_ROW_UOP) << 1));
 }
 
-// The steps answer the next record. \`r\` and \`w\` are the TLBs for reading and writing.
+// The steps answer the next record.
 
 export function nearAlu<F extends Add, D extends NearA, S extends NearA, T>(
   up: usize,
-  r: usize,
-  w: usize,
+  p: usize,
 ): usize {
-  const dv = the<D>().va(up);
-  if (!the<D>().coversWrite<T>(dv, w)) return miss(up);
-  const sv = the<S>().va(up);
-  if (!the<S>().covers<T>(sv, r)) return miss(up);
-  const d = the<D>().at(up, dv, w);
-  const b = the<S>().get<T>(up, the<S>().at(up, sv, r));
-  the<D>().put<T>(d, the<F>().do<T>(the<D>().get<T>(up, d), b));
+  const b = the<S>().get<T>(up, p);
+  const v = the<F>().do<T>(the<D>().get<T>(up, p), b);
+  if (the<F>().writes()) the<D>().put<T>(up, p, v);
   return up + UOP_SIZE;
 }
 
-/** SBB behind a comparison or subtraction. */
-export function nearSbb<D extends NearA, S extends NearA, T>(up: usize, r: usize, w: usize): usize {
+/** ADC of a register behind a comparison or subtraction. */
+export function nearAdc<D extends NearA, S extends NearA, T>(up: usize, p: usize): usize {
   if (load<i32>(CC_OP) != Cc.Sub) return miss(up);
   const c = i64(load<u64>(CC_A) < load<u64>(CC_B));
-  const d = the<D>().at(up, 0, w);
-  const a = the<D>().get<T>(up, d);
-  const b = the<S>().get<T>(up, the<S>().at(up, 0, r));
+  const a = the<D>().get<T>(up, p);
+  const b = the<S>().get<T>(up, p);
+  const v = <i64>(<T>(a + b + c));
+  lazy(c ? Cc.Adc : Cc.Add, v, a, b);
+  the<D>().put<T>(up, p, v);
+  return up + UOP_SIZE;
+}
+
+/** SBB likewise. */
+export function nearSbb<D extends NearA, S extends NearA, T>(up: usize, p: usize): usize {
+  if (load<i32>(CC_OP) != Cc.Sub) return miss(up);
+  const c = i64(load<u64>(CC_A) < load<u64>(CC_B));
+  const a = the<D>().get<T>(up, p);
+  const b = the<S>().get<T>(up, p);
   const v = <i64>(<T>(a - b - c));
   lazy(c ? Cc.Sbb : Cc.Sub, v, a, b);
-  the<D>().put<T>(d, v);
+  the<D>().put<T>(up, p, v);
   return up + UOP_SIZE;
 }
 
@@ -268,59 +267,47 @@ export class QuietSar {
 
 /** A shift of a register by a constant. */
 export function quietShift<F extends QuietShl, T>(up: usize): bool {
-  const d = the<NearA>().at(up, 0, 0);
   const n = load<i64>(up, U_IMM) & (sizeof<T>() == 8 ? 63 : 31);
-  the<NearA>().put<T>(d, the<F>().do<T>(the<NearA>().get<T>(up, d), n));
+  the<NearA>().put<T>(up, 0, the<F>().do<T>(the<NearA>().get<T>(up, 0), n));
   return true;
 }
 
-export function nearMov<D extends NearA, S extends NearA, T>(up: usize, r: usize, w: usize): usize {
-  const dv = the<D>().va(up);
-  if (!the<D>().coversWrite<T>(dv, w)) return miss(up);
-  const sv = the<S>().va(up);
-  if (!the<S>().covers<T>(sv, r)) return miss(up);
-  the<D>().put<T>(the<D>().at(up, dv, w), the<S>().get<T>(up, the<S>().at(up, sv, r)));
+export function nearMov<D extends NearA, S extends NearA, T>(up: usize, p: usize): usize {
+  the<D>().put<T>(up, p, the<S>().get<T>(up, p));
   return up + UOP_SIZE;
 }
 
 /** A register of type T from a U, signed or not as U is. */
-export function nearMovx<S extends NearA, T, U>(up: usize, r: usize, w: usize): usize {
-  const sv = the<S>().va(up);
-  if (!the<S>().covers<U>(sv, r)) return miss(up);
-  the<NearA>().put<T>(the<NearA>().at(up, 0, w), the<S>().get<U>(up, the<S>().at(up, sv, r)));
+export function nearMovx<S extends NearA, T, U>(up: usize, p: usize): usize {
+  the<NearA>().put<T>(up, p, the<S>().get<U>(up, p));
   return up + UOP_SIZE;
 }
 
-export function nearLea<S extends NearA, T>(up: usize, r: usize, w: usize): usize {
-  the<NearA>().put<T>(the<NearA>().at(up, 0, w), <i64>the<S>().va(up));
+export function nearLea<S extends NearA, T>(up: usize, p: usize): usize {
+  the<NearA>().put<T>(up, p, <i64>the<S>().va(up));
   return up + UOP_SIZE;
 }
 
-export function nearPush<S extends NearA>(up: usize, r: usize, w: usize): usize {
-  const sp = load<u64>(RSP) - 8;
-  if (!coversWrite<u64>(sp, w)) return miss(up);
-  store<i64>(hostAt(sp, w), the<S>().get<i64>(up, the<S>().at(up, 0, r)));
-  store<u64>(RSP, sp);
+export function nearPush<S extends NearA>(up: usize, p: usize): usize {
+  store<i64>(p, the<S>().get<i64>(up, p), RAM);
+  store<u64>(RSP, load<u64>(RSP) - 8);
   return up + UOP_SIZE;
 }
 
 /** POP of a register other than rsp that does not pass a live slot. */
-export function nearPop(up: usize, r: usize, w: usize): usize {
+export function nearPop(up: usize, p: usize): usize {
   const sp = load<u64>(RSP);
   const a = <usize>load<u16>(up, U_A);
-  if (!coversRead<u64>(sp, r)) return miss(up);
   if (i32(sp >= load<u64>(STK_TOP_VA)) | i32(a == RSP)) return miss(up);
   store<u64>(RSP, sp + 8);
-  store<u64>(a, load<u64>(hostAt(sp, r)));
+  store<u64>(a, load<u64>(p, RAM));
   return up + UOP_SIZE;
 }
 
 /** LEAVE; the record that follows tells the shadow. */
-export function nearLeave(up: usize, r: usize, w: usize): usize {
-  const bp = load<u64>(RBP);
-  if (!coversRead<u64>(bp, r)) return miss(up);
-  store<u64>(RSP, bp + 8);
-  store<u64>(RBP, load<u64>(hostAt(bp, r)));
+export function nearLeave(up: usize, p: usize): usize {
+  store<u64>(RSP, load<u64>(RBP) + 8);
+  store<u64>(RBP, load<u64>(p, RAM));
   return up + UOP_SIZE;
 }
 
@@ -332,63 +319,90 @@ export function nearMoved(up: usize): usize {
   return up + UOP_SIZE;
 }
 
-// The forms that end a block answer where the wasm address of the next block stands: a link of their record, or a place
-// in the jump cache. A link may still be empty; one of the jump cache is not.
+// The forms that end a block answer the next block, or 0. Then LINK says whether they were done: it is where the link stands
+// that is still empty, or 0.
 
-export function nearJmp(up: usize, r: usize, w: usize): usize {
-  return up + U_LINK;
+/** A step that ends a block and was not done. */
+function stay(): usize {
+  store<u32>(LINK, 0);
+  return 0;
+}
+
+/** The block behind a link. */
+function follow(link: usize): usize {
+  const b = load<u32>(link);
+  if (!b) store<u32>(LINK, link);
+  return b;
+}
+
+export function nearJmp(up: usize, p: usize): usize {
+  return follow(up + U_LINK);
 }
 
 function holds(up: usize, c: i32): bool {
   return ((c << 2) ^ load<u8>(up, U_SENSE)) == 0;
 }
 
-/** Link of a conditional jump whose condition, or its opposite, is `c`: the record says which. */
-function linkOf(up: usize, c: i32): usize {
-  return up + U_LINK + ((c << 2) ^ load<u8>(up, U_SENSE));
+/**
+ * Behind a conditional jump whose condition, or its opposite, is `c`: the record says which. A branch decides, not the link as
+ * a number, so that the processor need not wait for the condition.
+ */
+function branch(up: usize, c: i32): usize {
+  const sense = <usize>load<u8>(up, U_SENSE);
+  if (c) return follow(up + (sense ^ (U_LINK | 4)));
+  return follow(up + sense + U_LINK);
 }
 
 /** A condition that is worked out from a result alone, after anything but flags that were loaded as bits. */
-export function nearJccResult<C extends CondE>(up: usize, r: usize, w: usize): usize {
-  if (load<i32>(CC_OP) == Cc.Raw) return 0;
-  return linkOf(up, the<C>().ofLogic(load<i64>(CC_R)));
+export function nearJccResult<C extends CondE>(up: usize, p: usize): usize {
+  if (load<i32>(CC_OP) == Cc.Raw) return stay();
+  return branch(up, the<C>().ofLogic(load<i64>(CC_R)));
 }
 
 /** After a subtraction or comparison. */
-export function nearJcc<C extends CondE>(up: usize, r: usize, w: usize): usize {
-  if (load<i32>(CC_OP) != Cc.Sub) return 0;
-  return linkOf(up, the<C>().ofSub(load<i64>(CC_R), load<i64>(CC_A), load<i64>(CC_B)));
+export function nearJcc<C extends CondE>(up: usize, p: usize): usize {
+  if (load<i32>(CC_OP) != Cc.Sub) return stay();
+  return branch(up, the<C>().ofSub(load<i64>(CC_R), load<i64>(CC_A), load<i64>(CC_B)));
 }
 
-export function nearCmov<C extends CondE, T>(up: usize, tlbR: usize, tlbW: usize): usize {
+export function nearCmov<C extends CondE, T>(up: usize, p: usize): usize {
   const op = load<i32>(CC_OP);
   if (op != Cc.Sub && op != Cc.Logic) return miss(up);
-  const r = load<i64>(CC_R);
-  const c =
-    op == Cc.Sub ? the<C>().ofSub(r, load<i64>(CC_A), load<i64>(CC_B)) : the<C>().ofLogic(r);
   const d = <usize>load<u16>(up, U_A);
-  const v = load<T>(holds(up, c) ? load<u16>(up, U_B) : d);
+  const v = load<T>(holds(up, met<C>(op)) ? load<u16>(up, U_B) : d);
   if (sizeof<T>() == 8) store<T>(d, v);
   else store<u64>(d, <u64>v);
   return up + UOP_SIZE;
 }
 
-export function nearSetcc<C extends CondE>(up: usize, tlbR: usize, tlbW: usize): usize {
+/** Whether a condition holds after a subtraction or a logical operation, which is what `op` is. */
+function met<C extends CondE>(op: i32): i32 {
+  const r = load<i64>(CC_R);
+  if (op == Cc.Sub) return the<C>().ofSub(r, load<i64>(CC_A), load<i64>(CC_B));
+  return the<C>().ofLogic(r);
+}
+
+export function nearSetcc<C extends CondE, D extends NearA>(up: usize, p: usize): usize {
   const op = load<i32>(CC_OP);
   if (op != Cc.Sub && op != Cc.Logic) return miss(up);
-  const r = load<i64>(CC_R);
-  const c =
-    op == Cc.Sub ? the<C>().ofSub(r, load<i64>(CC_A), load<i64>(CC_B)) : the<C>().ofLogic(r);
-  store<u8>(load<u16>(up, U_A), <u8>holds(up, c));
+  the<D>().put<u8>(up, p, <i64>holds(up, met<C>(op)));
   return up + UOP_SIZE;
 }
 
-/** The place in the jump cache of the block at `va`, with its page made the present one; 0 if it is not there. */
+/** The same to memory with an index, by the very condition. */
+export function nearSetccX<C extends CondE>(up: usize, p: usize): usize {
+  const op = load<i32>(CC_OP);
+  if (op != Cc.Sub && op != Cc.Logic) return miss(up);
+  the<NearX>().put<u8>(up, p, <i64>met<C>(op));
+  return up + UOP_SIZE;
+}
+
+/** The block at `va` by the jump cache, with its page made the present one; 0 if it is not there. */
 function jump(va: u64): usize {
   const j = <usize>load<u32>(JUMPS) + (((<usize>(va ^ (va >> 12))) & (JUMP_ENTRIES - 1)) << 4);
-  if (load<u64>(j) != va) return 0;
+  if (load<u64>(j) != va) return stay();
   store<u64>(RIP_PAGE, va & ~(<u64>4095));
-  return j + 8;
+  return load<u32>(j, 8);
 }
 
 /** The block behind a link that is empty, if the jump cache knows it; a link within its page is filled. */
@@ -396,10 +410,8 @@ export function linkUp(link: usize): usize {
   const up = link & ~(<usize>(UOP_SIZE - 1));
   const target =
     link & 4 ? <i64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN)) : load<i64>(up, U_TARGET);
-  const j = jump(load<u64>(RIP_PAGE) + <u64>target);
-  if (!j) return 0;
-  const b = load<u32>(j);
-  if (<u64>target < 4096) store<u32>(link, b);
+  const b = jump(load<u64>(RIP_PAGE) + <u64>target);
+  if (b && <u64>target < 4096) store<u32>(link, b);
   return b;
 }
 
@@ -427,41 +439,10 @@ export function compareJump<
   D extends NearA,
   S extends NearA,
   T,
->(up: usize, r: usize, w: usize): usize {
-  const dv = the<D>().va(up);
-  if (!the<D>().covers<T>(dv, r)) return 0;
-  const sv = the<S>().va(up);
-  if (!the<S>().covers<T>(sv, r)) return 0;
-  const a = the<D>().get<T>(up, the<D>().at(up, dv, r));
-  const b = the<S>().get<T>(up, the<S>().at(up, sv, r));
-  return linkOf(up + UOP_SIZE, the<F>().judge<C, T>(a, b));
-}
-
-/**
- * An addition of a constant to a register, and then a comparison and its jump as above: the step of a loop over memory.
- * The flags of the addition are never seen, because the comparison is known to be done before the register is changed
- * for good.
- */
-export function bumpCompareJump<
-  F extends CmpThen,
-  C extends CondE,
-  D extends NearA,
-  S extends NearA,
-  T,
->(up: usize, r: usize, w: usize): usize {
-  const reg = <usize>load<u16>(up, U_A);
-  const old = load<i64>(reg);
-  store<i64>(reg, old + load<i64>(up, U_IMM));
-  const compare = up + UOP_SIZE;
-  const dv = the<D>().va(compare);
-  const sv = the<S>().va(compare);
-  if (i32(!the<D>().covers<T>(dv, r)) | i32(!the<S>().covers<T>(sv, r))) {
-    store<i64>(reg, old);
-    return 0;
-  }
-  const a = the<D>().get<T>(compare, the<D>().at(compare, dv, r));
-  const b = the<S>().get<T>(compare, the<S>().at(compare, sv, r));
-  return linkOf(compare + UOP_SIZE, the<F>().judge<C, T>(a, b));
+>(up: usize, p: usize): usize {
+  const a = the<D>().get<T>(up, p);
+  const b = the<S>().get<T>(up, p);
+  return branch(up + UOP_SIZE, the<F>().judge<C, T>(a, b));
 }
 
 /** The shadow of slot `va` if it is on the present stack and may be written without more ado, else 0. */
@@ -474,7 +455,7 @@ function slotAt(va: u64): usize {
 
 /** Pushes a return address: to `p`, where `sp` lies, and to its slot `s` of the shadow. */
 function pushFrame(p: usize, s: usize, va: u64, ret: u64): void {
-  store<u64>(p, ret);
+  store<u64>(p, ret, RAM);
   store<u64>(RSP, va);
   store<u64>(s, ret, S_RET);
   store<u32>(s, load<u32>(STK_TOP), S_LINK);
@@ -484,62 +465,60 @@ function pushFrame(p: usize, s: usize, va: u64, ret: u64): void {
 }
 
 /** CALL with everything at hand. One to the next instruction makes no frame and is left to the general form. */
-export function nearCall(up: usize, r: usize, w: usize): usize {
+export function nearCall(up: usize, p: usize): usize {
   const page = load<u64>(RIP_PAGE);
   const after = <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
   const target = load<u64>(up, U_TARGET);
-  if (target == after) return 0;
+  if (target == after) return stay();
   const sp = load<u64>(RSP) - 8;
-  if (!coversWrite<u64>(sp, w)) return 0;
   const s = slotAt(sp);
-  if (!s) return 0;
-  let link = up + U_LINK;
-  if (!load<u32>(link)) {
+  if (!s) return stay();
+  let b: usize = load<u32>(up, U_LINK);
+  if (!b) {
     // Within a page the general form asks for a link.
-    link = target < 4096 ? 0 : jump(page + target);
-    if (!link) return 0;
+    b = target < 4096 ? stay() : jump(page + target);
+    if (!b) return 0;
   }
-  pushFrame(hostAt(sp, w), s, sp, page + after);
-  return link;
+  pushFrame(p, s, sp, page + after);
+  return b;
 }
 
-export function nearCallIndirect<S extends NearA>(up: usize, r: usize, w: usize): usize {
-  if (cetOn()) return 0; // the general form looks at the landing
-  const sv = the<S>().va(up);
-  if (!the<S>().covers<u64>(sv, r)) return 0;
+export function nearCallIndirect<S extends NearA>(up: usize, p: usize, r: usize): usize {
+  if (cetOn()) return stay(); // the general form looks at the landing
+  let q: usize = 0;
+  if (the<S>().mem()) {
+    q = placed<u64>(the<S>().va(up), r, 0);
+    if (q == NOT_THERE) return stay();
+  }
   const ret = load<u64>(RIP_PAGE) + <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
   const sp = load<u64>(RSP) - 8;
-  if (!coversWrite<u64>(sp, w)) return 0;
   const s = slotAt(sp);
-  if (!s) return 0;
-  const link = jump(<u64>the<S>().get<u64>(up, the<S>().at(up, sv, r)));
-  if (link) pushFrame(hostAt(sp, w), s, sp, ret);
-  return link;
+  if (!s) return stay();
+  const b = jump(<u64>the<S>().get<u64>(up, q));
+  if (b) pushFrame(p, s, sp, ret);
+  return b;
 }
 
-export function nearJmpIndirect<S extends NearA>(up: usize, r: usize, w: usize): usize {
-  if (cetOn()) return 0;
-  const sv = the<S>().va(up);
-  if (!the<S>().covers<u64>(sv, r)) return 0;
-  return jump(<u64>the<S>().get<u64>(up, the<S>().at(up, sv, r)));
+export function nearJmpIndirect<S extends NearA>(up: usize, p: usize): usize {
+  if (cetOn()) return stay();
+  return jump(<u64>the<S>().get<u64>(up, p));
 }
 
 /** RET: of the shadow, at most the slot that it returns from dies. */
-export function nearRet(up: usize, r: usize, w: usize): usize {
+export function nearRet(up: usize, p: usize): usize {
   const sp = load<u64>(RSP);
-  if (!coversRead<u64>(sp, r)) return 0;
   const top = load<u64>(STK_TOP_VA);
   let above: u32 = load<u32>(STK_TOP);
   let aboveVa = top;
   if (sp >= top) {
     above = load<u32>(load<u32>(STK_SHADOW) + ((above - 1) << 4), S_LINK);
     aboveVa = above ? load<u64>(STK_LO) + ((<u64>(above - 1)) << 3) : ~(<u64>0);
-    if (sp >= aboveVa) return 0;
+    if (sp >= aboveVa) return stay();
   }
-  const link = jump(load<u64>(hostAt(sp, r)));
-  if (!link) return 0;
+  const b = jump(load<u64>(p, RAM));
+  if (!b) return 0;
   store<u64>(RSP, sp + 8);
   store<u32>(STK_TOP, above);
   store<u64>(STK_TOP_VA, aboveVa);
-  return link;
+  return b;
 }

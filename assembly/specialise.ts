@@ -1,6 +1,6 @@
 // Chooses the near forms of a decoded block, by the tables of src/isa/near.ts: first for each record alone or with the one
-// behind it (a comparison and its jump), quiet where nobody can see the flags that it would leave, then for chains of two
-// near forms. The records stay what they are: a form of two is in the first one's, and the second keeps its own.
+// behind it (a comparison and its jump), quiet where nobody can see the flags that it would leave, then for chains of
+// near forms. The records stay what they are: a form of several is in the first one's, and the others keep their own.
 
 import {
   CHAINS,
@@ -36,20 +36,24 @@ import {
 /** Puts near forms into the records of [up, end). */
 export function specialise(up: usize, end: usize): void {
   chooseForms(up, end);
-  while (up + UOP_SIZE < end) {
-    const line = <usize>nearLine(load<u16>(up, U_OP));
-    if (line) {
-      const second = <i32>load<u16>(up, UOP_SIZE + U_OP);
-      const column = second < FIRST_ROW_UOP ? <usize>load<u8>(CHAIN_SECOND + <usize>second) : 0;
-      const chain = load<u16>(CHAINS + ((line * CHAIN_COLUMNS + column) << 1));
-      if (chain) store<u16>(up, chain, U_OP);
+  for (; up < end; up += UOP_SIZE) {
+    let form = <i32>load<u16>(up, U_OP);
+    for (let next = up + UOP_SIZE; next < end; next += UOP_SIZE) {
+      const chain = longer(form, <i32>load<u16>(next, U_OP));
+      if (!chain) break;
+      form = chain;
     }
-    up += UOP_SIZE;
+    store<u16>(up, <u16>form, U_OP);
   }
 }
 
-function nearLine(op: i32): u8 {
-  return op < FIRST_ROW_UOP ? load<u8>(CHAIN_FIRST + <usize>op) : 0;
+/** The chain of a form and one more, or 0. */
+function longer(form: i32, next: i32): i32 {
+  if (form >= FIRST_ROW_UOP || next >= FIRST_ROW_UOP) return 0;
+  const line = <usize>load<u8>(CHAIN_FIRST + <usize>form);
+  if (!line) return 0;
+  const column = <usize>load<u8>(CHAIN_SECOND + <usize>next);
+  return <i32>load<u16>(CHAINS + ((line * CHAIN_COLUMNS + column) << 1));
 }
 
 /** From the last record to the first, so that it is known whether the flags are overwritten behind each. */

@@ -15,6 +15,7 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
+import { ENGINE_FLAGS } from "../machine/index.ts";
 import { UsageError } from "./errors.ts";
 
 /** The package's folder: the nearest above this file that has kernels/ and package.json. */
@@ -34,13 +35,9 @@ export function version(): string {
   return /"version": "([^"]+)"/.exec(textOf(join(TOP, "package.json")) ?? "")?.[1] ?? "unknown";
 }
 
-/**
- * The compiled core. The interpreter's switch is one large function: V8 counts the bytes that its loop jumps back over and
- * would begin to optimize it within some hundred instructions, and a program that ends sooner than that compilation has
- * to wait for it. With this budget it begins some milliseconds later.
- */
+/** The compiled core. */
 export function coreModule(): WebAssembly.Module {
-  setFlagsFromString("--wasm-tiering-budget=500000000");
+  ENGINE_FLAGS.forEach(setFlagsFromString);
   const path = join(TOP, "dist/core.wasm");
   if (!existsSync(path)) throw new UsageError("dist/core.wasm: no such file, expected a build");
   return new WebAssembly.Module(readFileSync(path));

@@ -1,5 +1,5 @@
-// The near forms of micro-ops: which of the table's micro-ops the interpreter's hot loop has, and which two in a row it
-// does at once. A near form is the same statement over operands that are at hand (assembly/near.ts); whatever it finds
+// The near forms of micro-ops: which of the table's micro-ops the interpreter's hot loop has, and which in a row it does
+// at once. A near form is the same statement over operands that are at hand (assembly/near.ts); whatever it finds
 // not to be at hand it leaves to the row's own micro-op, so a form that is not listed here is slower and nothing else.
 import {
   CHAINS,
@@ -28,16 +28,44 @@ import {
   ROW_OF,
   UOP_MISS,
 } from "../../assembly/abi.ts";
+import { CHAINED } from "./chains.ts";
 import type { Patch, UopCall } from "./pack.ts";
 
 /** One near form: its call, and whether it answers where the next block stands instead of whether it was done. */
 export interface NearUop {
   readonly call: string;
   readonly ends: boolean;
-  /** The calls of a chain of two. */
-  readonly chain?: readonly [string, string];
-  /** Its first record is done for good when it answers a link, so that an empty link is looked into from the second. */
-  readonly passes?: boolean;
+  /** The calls of a chain. */
+  readonly chain?: readonly string[];
+  /** The first of a chain of two is an addition to a register whose flags nobody sees once the second is done. */
+  readonly bump?: boolean;
+}
+
+/** The operand in memory of a near form. */
+export interface NearAccess {
+  /** Its class in assembly/near.ts, which knows the address. */
+  readonly operand: string;
+  readonly type: string;
+  readonly write: boolean;
+}
+
+/** What a near form's call accesses. */
+export function accessOf(call: string): NearAccess | undefined {
+  const [, name = "", list = ""] = /^(\w+)(?:<(.*)>)?\(/.exec(call) ?? [];
+  const words = list.split(", ");
+  const type = words.at(-1) ?? "";
+  const operand = words.find((w) => w === "Near" || w === "NearX");
+  if (/^near(Push|Call|CallIndirect)$/.test(name))
+    return { operand: "NearBelow", type: "u64", write: true };
+  if (/^near(Pop|Ret)$/.test(name)) return { operand: "NearTop", type: "u64", write: false };
+  if (name === "nearLeave") return { operand: "NearFrame", type: "u64", write: false };
+  if (name === "nearSetccX") return { operand: "NearX", type: "u8", write: true };
+  if (operand === undefined || name === "nearLea") return undefined;
+  if (name === "nearSetcc") return { operand, type: "u8", write: true };
+  if (name === "nearJmpIndirect") return { operand, type: "u64", write: false };
+  const first = words[name === "nearAlu" ? 1 : 0] === operand;
+  const writes = name === "nearMov" || (name === "nearAlu" && !/^(Cmp|Test)$/.test(words[0] ?? ""));
+  return { operand, type, write: first && writes };
 }
 
 export interface PackedNear {
@@ -47,8 +75,8 @@ export interface PackedNear {
 }
 
 /**
- * Steps in which only the classes of memory operands change. The loop must stay below the 8192 values up to which V8
- * gives a function its better register allocation, so this is what compilers emit most and no more.
+ * Steps in which only the classes of memory operands change. V8's time and memory for the loop grow with them, so this
+ * is what compilers emit most and no more.
  */
 const STEPS: readonly RegExp[] = [
   /^mov<RegA, (RegB|Constant|MemX?), i(32|64)>/,
@@ -56,6 +84,8 @@ const STEPS: readonly RegExp[] = [
   /^mov<MemX, Constant, i(8|32)>/,
   /^movzx<RegA, (RegB|MemX?), i32, i(8|16)>/,
   /^movsx<RegA, (RegB|MemX?), (i64, i32|i32, i8)>/,
+  /^mov<RegA, MemX?, i8>/,
+  /^movsx<RegA, Mem, i64, i8>/,
   /^movsx<RegA, RegB, i64, i8>/,
   /^lea<.*, i(32|64)>/,
   /^extendAcc<i64>/,
@@ -64,10 +94,13 @@ const STEPS: readonly RegExp[] = [
   /^alu<(Add|Xor), RegA, MemX, i(32|64)>/,
   /^alu<(Add|Sub|Or), Mem, (RegB|Constant), i(32|64)>/,
   /^alu<Xor, Mem, RegB, i64>/,
-  /^alu<Sbb, RegA, RegB, i64>/,
-  /^alu<(Cmp|Test), RegA, (RegB|Constant), i(32|64)>/,
-  /^unary<(Neg|Not), RegA, i(32|64)>/,
+  /^alu<Sbb, RegA, (RegB|Constant), i(32|64)>/,
+  /^alu<Adc, RegA, (RegB|Constant), i(32|64)>/,
+  /^alu<(Cmp|Test), RegA, (RegB|Constant), i(8|32|64)>/,
+  /^alu<Cmp, (Mem, Constant|RegA, Mem), i(8|32|64)>/,
+  /^unary<(Neg|Not|Inc|Dec), RegA, i(32|64)>/,
   /^shift<(Shl|Shr|Sar), RegA, Constant, i(32|64)>/,
+  /^shift<Ror, RegA, Constant, i64>/,
   /^shift<Shr, RegA, Constant, i8>/,
   /^imul<RegA, RegB, i(32|64)>/,
   /^imulBy<RegA, RegB, Constant, i(32|64)>/,
@@ -76,7 +109,7 @@ const STEPS: readonly RegExp[] = [
 
 /** What the near statements of memory forms are called. */
 const STATEMENTS: readonly (readonly [RegExp, string])[] = [
-  [/^alu<Sbb, (.*)>/, "nearSbb<$1>"],
+  [/^alu<(Adc|Sbb), (.*)>/, "near$1<$2>"],
   [/^alu<(.*)>/, "nearAlu<$1>"],
   [/^mov<(.*)>/, "nearMov<$1>"],
   [/^movzx<RegA, (\w+), (\w+), i(\d+)>/, "nearMovx<$1, $2, u$3>"],
@@ -97,6 +130,7 @@ const OWN: Readonly<Record<string, string>> = {
   "callIndirect<Mem, i64>(up)": "nearCallIndirect<Near>",
   "callIndirect<MemX, i64>(up)": "nearCallIndirect<NearX>",
   "jmpIndirect<RegA, i64>(up)": "nearJmpIndirect<NearA>",
+  "jmpIndirect<Mem, i64>(up)": "nearJmpIndirect<Near>",
   "jmpIndirect<MemX, i64>(up)": "nearJmpIndirect<NearX>",
 };
 
@@ -120,7 +154,9 @@ interface Choice {
 
 function nearOf(call: string): Choice | undefined {
   const own = OWN[call];
-  if (own !== undefined) return { call: `${own}(up, r, w)` };
+  if (own !== undefined) {
+    return { call: own.startsWith("nearCallIndirect") ? `${own}(up, p, r)` : `${own}(up, p)` };
+  }
   const [, op, condition] = /^(jcc|cmov|setcc)<Cond(\w+)/.exec(call) ?? [];
   if (op !== undefined && condition !== undefined) {
     const tested = OPPOSITES[condition] ?? condition;
@@ -128,17 +164,21 @@ function nearOf(call: string): Choice | undefined {
     const opposite = tested !== condition;
     if (op === "jcc") {
       const form = FROM_RESULT.has(tested) ? "nearJccResult" : "nearJcc";
-      return { call: `${form}<Cond${tested}>(up, r, w)`, opposite };
+      return { call: `${form}<Cond${tested}>(up, p)`, opposite };
     }
-    if (op === "setcc" && call.includes("RegA")) {
-      return { call: `nearSetcc<Cond${tested}>(up, r, w)`, opposite };
+    if (op === "setcc") {
+      const [, to = ""] = /, (\w+), i8>/.exec(call) ?? [];
+      // An index stands where the sense would.
+      if (to === "MemX") return { call: `nearSetccX<Cond${condition}>(up, p)` };
+      return { call: `nearSetcc<Cond${tested}, ${overNear(to)}>(up, p)`, opposite };
     }
     const width = /RegB, i(32|64)/.exec(call)?.[1];
     if (width === undefined) return undefined;
-    return { call: `nearCmov<Cond${tested}, u${width}>(up, r, w)`, opposite };
+    return { call: `nearCmov<Cond${tested}, u${width}>(up, p)`, opposite };
   }
   if (!STEPS.some((r) => r.test(call))) return undefined;
-  return { call: /Mem|^alu<Sbb/.test(call) ? near(call) : call };
+  const plain = call.startsWith("mov<") ? call.replace(", i", ", u") : call;
+  return { call: /Mem|^alu<(Adc|Sbb)/.test(call) ? near(plain) : plain };
 }
 
 const CLASSES: Readonly<Record<string, string>> = {
@@ -156,7 +196,7 @@ function near(call: string): string {
     throw new Error(`isa: "${call}" has no near statement`);
   }
   const [, head = ""] = /^(.*)\(up\)$/.exec(call) ?? [];
-  return `${overNear(head.replace(pattern, text))}(up, r, w)`;
+  return `${overNear(head.replace(pattern, text))}(up, p)`;
 }
 
 function overNear(text: string): string {
@@ -185,17 +225,19 @@ function pairOf(first: string, second: string): string | undefined {
   if (op === undefined || condition === undefined) return undefined;
   const tested = OPPOSITES[condition] ?? condition;
   if (!COMPARISONS.some(([r, list]) => r.test(first) && list.includes(tested))) return undefined;
-  return overNear(`compareJump<${op}Then, Cond${tested}, ${operands}, ${width}>(up, r, w)`);
+  return overNear(`compareJump<${op}Then, Cond${tested}, ${operands}, ${width}>(up, p)`);
 }
 
 /** The form of a micro-op that leaves the flags alone. */
 function quietOf(call: string): string | undefined {
-  const shift = /^shift<(\w+), RegA, Constant, (i32|i64)>/.exec(call);
+  const shift = /^shift<(Shl|Shr|Sar), RegA, Constant, (i32|i64)>/.exec(call);
   if (shift && STEPS.some((r) => r.test(call))) {
-    return `quietShift<Quiet${shift[1]}, ${shift[2]}>(up)`;
+    const [, op, width = ""] = shift;
+    return `quietShift<Quiet${op}, ${op === "Sar" ? width : width.replace("i", "u")}>(up)`;
   }
   if (!QUIET.some((r) => r.test(call))) return undefined;
-  const quiet = call.replace("<", "<Quiet");
+  // No flag asks for the sign, and a load that leaves it out needs no conversion.
+  const quiet = call.replace("<", "<Quiet").replace(", i", ", u");
   return call.includes("Mem") ? near(quiet) : quiet;
 }
 
@@ -217,169 +259,70 @@ const KEEPS =
 /** Shifts by a constant, which overwrite all flags unless it is 0. */
 const SHIFTS = /^shift<(Shl|Shr|Sar), RegA, Constant,/;
 
-const ADD = "alu<Add, RegA, Constant, i64>";
-const LOAD = "nearMov<NearA, Near, i64>";
-const STORE = "nearMov<Near, NearB, i64>";
-const MOVE = "mov<RegA, RegB, i64>";
-const MOVE32 = "mov<RegA, RegB, i32>";
-const LEA = "nearLea<Near, i64>";
-const LEAX = "nearLea<NearX, i64>";
-const BUMP = "alu<QuietAdd, RegA, Constant, i64>";
-const BYTE = "nearMovx<Near, i32, u8>";
+/** An addition to a register before a comparison with memory, which is done so that it can be taken back. */
+const BUMP = "alu<Add, RegA, Constant, i64>(up)";
+const COMPARES_MEMORY = /^compareJump<.*NearX?\b/;
 
-/** Jumps by a comparison of a register with another or a constant. */
-const jumps = (conditions: readonly string[], b: string, width: string): readonly string[] =>
-  conditions.map((c) => `compareJump<CmpThen, Cond${c}, NearA, ${b}, ${width}>`);
-
-/** Near forms that are done with the one behind them: how the first and the second begin. */
-const CHAINED: readonly (readonly [string, readonly string[]])[] = [
-  ["nearPush<NearA>", ["nearPush<NearA>", MOVE32, MOVE, "alu<Xor, RegA, RegB, i32>"]],
-  ["nearPop", ["nearPop", "nearRet", LEAX]],
-  [
-    MOVE,
-    [
-      MOVE,
-      LOAD,
-      "nearCall(",
-      ADD,
-      BUMP,
-      LEA,
-      LEAX,
-      "alu<QuietAnd, RegA, Constant, i32>",
-      "alu<QuietSub, RegA, RegB, i64>",
-      "quietShift<QuietShr, i64>",
-      "quietShift<QuietShl, i64>",
-    ],
-  ],
-  [
-    LOAD,
-    [
-      LOAD,
-      MOVE,
-      ADD,
-      "compareJump<TestThen, CondE, NearA, NearB, i64>",
-      ...jumps(["B", "Le"], "NearB", "i64"),
-    ],
-  ],
-  [
-    "nearMov<NearA, Near, i32>",
-    [
-      "compareJump<TestThen, CondE, NearA, NearB, i32>",
-      "compareJump<CmpThen, CondE, NearA, NearConstant, i32>",
-    ],
-  ],
-  [STORE, [STORE, ...jumps(["B"], "NearB", "i64")]],
-  [LEA, [MOVE, LEA, "alu<Sub, RegA, Constant, i64>"]],
-  [LEAX, [LEAX, LOAD, ...jumps(["E"], "NearB", "i64")]],
-  [
-    BUMP,
-    [
-      ADD,
-      BUMP,
-      MOVE,
-      ...jumps(["E", "B", "Be", "L", "Le"], "NearB", "i64"),
-      ...jumps(["E", "B", "Be", "L", "Le"], "NearConstant", "i64"),
-    ],
-  ],
-  [
-    ADD,
-    [
-      "compareJump<CmpThen, CondE, Near, NearConstant, i8>",
-      "compareJump<CmpThen, CondE, NearX, NearConstant, i8>",
-      ...["B", "Be", "L", "Le"].flatMap((c) => [
-        `compareJump<CmpThen, Cond${c}, NearA, Near, i64>`,
-        `compareJump<CmpThen, Cond${c}, Near, NearB, i64>`,
-      ]),
-      "nearJccResult<CondE>",
-    ],
-  ],
-  [
-    "alu<QuietAdd, RegA, RegB, i64>",
-    ["alu<QuietAdd, RegA, RegB, i64>", ...jumps(["Be"], "NearConstant", "i64")],
-  ],
-  [
-    "alu<QuietSub, RegA, Constant, i64>",
-    ["alu<QuietSub, RegA, Constant, i64>", ...jumps(["B"], "NearB", "i64")],
-  ],
-  ["alu<QuietAdd, RegA, Constant, i32>", [ADD]],
-  ["alu<Cmp, RegA, RegB, i64>", ["nearCmov<CondB, u64>"]],
-  ["alu<QuietXor, RegA, RegB, i32>", ["shift<Shr, RegA, Constant, i32>", MOVE]],
-  [MOVE32, ["nearPush<NearA>", "nearPop", MOVE, "alu<Add, RegA, RegB, i32>"]],
-  ["alu<Sub, RegA, Constant, i32>", ["nearJccResult<CondE>"]],
-  ["alu<Sub, RegA, Constant, i64>", ["nearJccResult<CondE>"]],
-  ["alu<And, RegA, Constant, i32>", ["nearJccResult<CondE>", "nearPop"]],
-  [
-    BYTE,
-    [
-      BUMP,
-      ADD,
-      "compareJump<TestThen, CondE, NearA, NearB, i8>",
-      "compareJump<TestThen, CondE, NearA, NearB, i32>",
-      "compareJump<CmpThen, CondE, NearA, NearConstant, i8>",
-    ],
-  ],
-  ["nearMovx<NearX, i32, u8>", ["nearMov<Near, NearB, i8>"]],
-  ["nearMov<NearX, NearConstant, i8>", [...jumps(["B"], "NearB", "i32")]],
-  [
-    "movzx<RegA, RegB, i32, i8>",
-    [
-      "nearAlu<QuietXor, NearA, NearX, i32>",
-      "nearMov<NearA, NearX, i32>",
-      "nearMov<NearA, NearX, i64>",
-    ],
-  ],
-];
-
-/** The numbers of the chains, by line and column, given the forms that there are. */
-function packChains(
-  uops: readonly NearUop[],
-  number: (u: NearUop) => number,
-): {
+interface PackedChains {
+  /** By form: the line of those that begin with it. */
   readonly first: Uint8Array;
+  /** By form: the column of those that go on with it. */
   readonly second: Uint8Array;
   readonly chains: Uint16Array;
+  /** The form of a chain, and that of its first record alone. */
   readonly firsts: readonly (readonly [number, number])[];
-} {
-  const find = (start: string): number => {
-    const i = uops.findIndex((u) => u.call.startsWith(start));
-    if (i < 0) throw new Error(`isa: no near form "${start}" for a chain`);
-    return i;
-  };
-  const first = new Uint8Array(2048);
-  const second = new Uint8Array(2048);
+}
+
+/** Numbers the chains. The line of a chain holds those that are longer by one. */
+function packChains(uops: readonly NearUop[], number: (u: NearUop) => number): PackedChains {
+  const forms = new Map(uops.map((u, i) => [u.call.replace(/\(.*/, ""), FIRST_NEAR_UOP + i]));
+  const first = new Uint8Array(2 * FIRST_ROW_UOP);
+  const second = new Uint8Array(2 * FIRST_ROW_UOP);
   const chains = new Uint16Array((MAX_CHAIN_LINES + 1) * CHAIN_COLUMNS);
   const firsts: [number, number][] = [];
-  if (CHAINED.length > MAX_CHAIN_LINES) throw new Error("isa: too many first halves of chains");
+  let lines = 0;
   let columns = 0;
-  CHAINED.forEach(([start, ends], k) => {
-    const i = find(start);
-    first[FIRST_NEAR_UOP + i] = k + 1;
-    for (const end of ends) {
-      const j = find(end);
-      let column = second[FIRST_NEAR_UOP + j] ?? 0;
-      if (column === 0) {
-        column = ++columns;
-        if (column >= CHAIN_COLUMNS) throw new Error("isa: too many second halves of chains");
-        second[FIRST_NEAR_UOP + j] = column;
+  const place = (table: Uint8Array, form: number, next: () => number): number =>
+    (table[form] ||= next());
+  const line = (): number => {
+    if (++lines > MAX_CHAIN_LINES) throw new Error("isa: too many chains that others begin with");
+    return lines;
+  };
+  const column = (): number => {
+    if (++columns >= CHAIN_COLUMNS) throw new Error("isa: too many forms behind others in chains");
+    return columns;
+  };
+  for (const chain of CHAINED) {
+    let form = 0;
+    const calls: string[] = [];
+    for (const name of chain.split("; ")) {
+      const own = forms.get(name);
+      const u = own === undefined ? undefined : uops[own - FIRST_NEAR_UOP];
+      if (own === undefined || u === undefined)
+        throw new Error(`isa: no form "${name}" for a chain`);
+      calls.push(u.call);
+      if (calls.length === 1) {
+        form = own;
+        continue;
       }
-      const a = uops[i];
-      const b = uops[j];
-      if (a === undefined || b === undefined) continue;
-      const bump = start === ADD && /^compareJump<.*Near\b/.test(b.call.replace("NearX", "Near"));
-      const n = number(
-        bump
-          ? { call: b.call.replace("compareJump", "bumpCompareJump"), ends: true, passes: true }
-          : { call: `${a.call} ${b.call}`, ends: b.ends, chain: [a.call, b.call] },
-      );
-      chains[(k + 1) * CHAIN_COLUMNS + column] = n;
-      firsts.push([n, FIRST_NEAR_UOP + i]);
+      const at = place(first, form, line) * CHAIN_COLUMNS + place(second, own, column);
+      if (chains[at] === 0) {
+        const bump = calls.length === 2 && calls[0] === BUMP && COMPARES_MEMORY.test(u.call);
+        chains[at] = number(
+          bump
+            ? { call: calls.join(" "), ends: true, chain: [...calls], bump: true }
+            : { call: calls.join(" "), ends: u.ends, chain: [...calls] },
+        );
+        firsts.push([chains[at] ?? 0, forms.get(chain.replace(/;.*/, "")) ?? 0]);
+      }
+      form = chains[at] ?? 0;
     }
-  });
+  }
   return { first, second, chains, firsts };
 }
 
 function factor(call: string): number {
-  return call.includes("NearX") ? NEAR_FACTOR : 0;
+  return /NearX|nearSetccX/.test(call) ? NEAR_FACTOR : 0;
 }
 
 /** Chooses the near forms of the table's micro-ops, which are given in the order of their numbers. */
@@ -446,7 +389,10 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
     rowTable[n] = row;
   });
   const { first, second, chains, firsts } = packChains([...uops], add);
-  for (const [n, i] of firsts) rowTable[n] = rowTable[i] ?? 0;
+  for (const [n, i] of firsts) {
+    rowTable[n] = rowTable[i] ?? 0;
+    rowTable[FIRST_ROW_UOP + n] = rowTable[FIRST_ROW_UOP + i] ?? 0;
+  }
   const bytes = (t: Uint16Array): Uint8Array => new Uint8Array(t.buffer);
   return {
     uops,

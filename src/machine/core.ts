@@ -33,6 +33,20 @@ export const HOST_PAGE = 0xd000;
 /** The custom section of core.wasm that scripts/asc.mjs adds. */
 const ISA_TABLES = "isa.tables";
 
+/**
+ * What V8 has to be told before it compiles the core, as flags of node or for `v8.setFlagsFromString`. The interpreter's switch is
+ * one large function. V8 counts the bytes that its loop jumps back over and would begin to optimize it within some hundred
+ * instructions, and a program that ends sooner than that compilation has to wait for it: with this budget it begins some
+ * milliseconds later. And for a function that large it would take a simpler register allocation, in which every value lives in
+ * memory. Where it rotates a loop, the loop's head, which every micro-op comes by, is left unaligned. Without the flags everything
+ * works, more slowly.
+ */
+export const ENGINE_FLAGS = [
+  "--wasm-tiering-budget=500000000",
+  "--no-turbo-use-mid-tier-regalloc-for-huge-functions",
+  "--no-turbo-loop-rotation",
+];
+
 export class Core {
   readonly exports: CoreExports;
   readonly #memory: WebAssembly.Memory;

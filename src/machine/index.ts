@@ -1,4 +1,5 @@
 // The machine's door.
+export { ENGINE_FLAGS } from "./core.ts";
 export {
   Machine,
   REGISTERS,

@@ -1,5 +1,6 @@
 // The machine's RAM as page frames, and the page tables that the host keeps for the program: which page has which
-// frame, with which rights. It asks no questions about rights; space.ts does. SDM Vol. 3A, "4-Level Paging".
+// frame, with which rights. It asks no questions about rights; space.ts does. SDM Vol. 3A, "4-Level Paging". A page gets
+// the frame at the low 32 bits of its address where it can, because the core is fastest there (assembly/mmu.ts, hostAt).
 import type { Machine } from "../machine/index.ts";
 import { PAGE, PROT_EXEC, PROT_WRITE } from "./linux.ts";
 
@@ -10,6 +11,8 @@ const A = 0x20n;
 const D = 0x40n;
 const NX = 1n << 63n;
 const ZEROS = new Uint8Array(PAGE);
+/** Pages whose addresses have equal low 32 bits are so far apart. */
+const WINDOW = 2 ** 20;
 
 /** RAM is used up. */
 export class OutOfMemory extends Error {
@@ -19,9 +22,13 @@ export class OutOfMemory extends Error {
 export class PageTables {
   readonly #machine: Machine;
   readonly #root: number;
-  readonly #nrFrames: number;
+  /** Frames below have been given. */
   #next: number;
-  readonly #freed: number[] = [];
+  /** 1 for a frame that is given. */
+  readonly #used: Uint8Array;
+  #free: number;
+  /** 1 for a frame that was given before, and is not zero. */
+  readonly #stale: Uint8Array;
   /** Page number over 512 -> frame numbers of those 512 pages, 0 where there is none: frame 0 is never given. */
   readonly #frames = new Map<number, Uint32Array>();
   /** Level (1 a page table, 2, 3) and index -> frame number of the table. */
@@ -32,12 +39,14 @@ export class PageTables {
     this.#machine = machine;
     this.#root = root;
     this.#next = first;
-    this.#nrFrames = nrFrames;
+    this.#used = new Uint8Array(nrFrames).fill(1, 0, first);
+    this.#stale = new Uint8Array(nrFrames);
+    this.#free = nrFrames - first;
   }
 
   /** Frames that can still be given. */
   nrFree(): number {
-    return this.#nrFrames - this.#next + this.#freed.length;
+    return this.#free;
   }
 
   /** The frame of a page, undefined when it has none. */
@@ -56,14 +65,26 @@ export class PageTables {
     block[page % 512] = frame;
   }
 
-  #allocate(): number {
-    const again = this.#freed.pop();
-    if (again !== undefined) {
-      this.#machine.writePhys(BigInt(again * PAGE), ZEROS);
-      return again;
+  /** A frame of zeros: that of the window for a page if it is free, else the lowest. Throws OutOfMemory. */
+  #allocate(page?: number): number {
+    const wanted = page === undefined ? 0 : page % WINDOW;
+    let frame = wanted;
+    if (this.#used[wanted] !== 0) {
+      frame = this.#used.indexOf(0, this.#next);
+      if (frame < 0) throw new OutOfMemory("all frames are in use");
+      this.#next = frame + 1;
     }
-    if (this.#next >= this.#nrFrames) throw new OutOfMemory("all frames are in use");
-    return this.#next++;
+    this.#used[frame] = 1;
+    this.#free--;
+    if (this.#stale[frame] === 1) this.#machine.writePhys(BigInt(frame * PAGE), ZEROS);
+    return frame;
+  }
+
+  #giveBack(frame: number): void {
+    this.#used[frame] = 0;
+    this.#free++;
+    this.#stale[frame] = 1;
+    this.#next = Math.min(this.#next, frame);
   }
 
   #write(table: number, index: number, entry: bigint): void {
@@ -95,7 +116,7 @@ export class PageTables {
   /** Gives a page a frame of zeros. Throws OutOfMemory. */
   populate(page: number, prot: number): number {
     this.#table(page, 1);
-    const frame = this.#allocate();
+    const frame = this.#allocate(page);
     this.#setFrame(page, frame);
     this.#setEntry(page, frame, prot);
     return frame;
@@ -115,7 +136,7 @@ export class PageTables {
     if (frame === undefined) return false;
     this.#write(this.#table(page, 1), page % 512, 0n);
     this.#setFrame(page, 0);
-    this.#freed.push(frame);
+    this.#giveBack(frame);
     return true;
   }
 

@@ -7,10 +7,13 @@ import { OutOfMemory, PageTables } from "./frames.ts";
 import { MMAP_MIN_ADDR, PAGE, PROT_EXEC, PROT_READ, PROT_WRITE, TASK_SIZE } from "./linux.ts";
 import { VmaList, type Vma } from "./vma.ts";
 
-/** Where mmap starts to look, downwards. */
-const MMAP_TOP = 0x7fff_f7ff_f000n;
-/** The stack of RLIMIT_STACK bytes, aligned to its size so that the machine can keep its shadow. */
-export const STACK_TOP = 0x7fff_ff00_0000n;
+/** Where mmap starts to look, downwards, is so much above here as there is memory: the end of the window. */
+const MMAP_BASE = 0x7ffe_0000_0000n;
+/**
+ * The stack of RLIMIT_STACK bytes, aligned to its size so that the machine can keep its shadow, and where its top is in the
+ * window of the smallest memory and above what a small program is.
+ */
+export const STACK_TOP = 0x7fff_0100_0000n;
 export const STACK_SIZE = 0x80_0000n;
 /** stack_guard_gap: nothing is mapped so near below the stack. */
 const STACK_GAP = 256;
@@ -29,7 +32,7 @@ export interface MapOptions {
 const MOST_AHEAD = 32;
 
 const pageOf = (va: bigint): number => Number(va >> 12n);
-const PAGES_OF = { low: pageOf(MMAP_MIN_ADDR), top: pageOf(TASK_SIZE), mmap: pageOf(MMAP_TOP) };
+const PAGES_OF = { low: pageOf(MMAP_MIN_ADDR), top: pageOf(TASK_SIZE), mmap: pageOf(MMAP_BASE) };
 const STACK_PAGES = { start: pageOf(STACK_TOP - STACK_SIZE), end: pageOf(STACK_TOP) };
 
 export class AddressSpace {
@@ -37,6 +40,7 @@ export class AddressSpace {
   readonly #tables: PageTables;
   readonly #vmas = new VmaList();
   readonly #limit: number;
+  readonly #mmapTop: number;
   #committed = 0;
   /** Where the next fault comes when a program walks through memory, and how many pages the last one gave. */
   #expected = -1;
@@ -46,6 +50,7 @@ export class AddressSpace {
     this.#machine = machine;
     this.#tables = new PageTables(machine, root, firstFrame, nrFrames);
     // Page tables take one frame for 512 pages; some are kept for them and for the stack.
+    this.#mmapTop = PAGES_OF.mmap + nrFrames;
     this.#limit = nrFrames - firstFrame - Math.ceil(nrFrames / 128) - 16;
   }
 
@@ -179,7 +184,7 @@ export class AddressSpace {
 
   /** A free range for `bytes`, as high as possible below the stack. */
   findGap(bytes: bigint): bigint | undefined {
-    const found = this.#vmas.gapBelow(PAGES_OF.mmap, PAGES_OF.low, Number(bytes >> 12n));
+    const found = this.#vmas.gapBelow(this.#mmapTop, PAGES_OF.low, Number(bytes >> 12n));
     return found === undefined ? undefined : BigInt(found) << 12n;
   }
 

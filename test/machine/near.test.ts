@@ -27,7 +27,7 @@ function instruction(r: Random, label: number): string {
   const wide = suffix === "q" || suffix === "l" ? suffix : "q";
   const d = r.pick(SUFFIX[wide]);
   const cc = r.pick(CONDITIONS);
-  switch (r.below(22)) {
+  switch (r.below(24)) {
     case 0:
     case 1:
       return `${r.pick(BINARY)} %${a}, %${b}`;
@@ -69,6 +69,12 @@ function instruction(r: Random, label: number): string {
       const p = r.pick(R64.slice(1));
       return `lea 8(%rdi), %${p}\n\tadd $${r.pick([8, -8])}, %${p}\n\tcmp %rax, (%${p})\n\tj${cc} ${label}5f\n\tmov (%${p}), %${p}\n\ttest %${p}, %${p}\n\tj${cc} ${label}5f\n\tnop\n${label}5:`;
     }
+    case 19:
+      return `${r.pick(["cmp", "sub", "test"])} %${a}, %${b}\n\tset${cc} ${m}`;
+    case 20:
+      return `cmp${suffix} $${imm}, ${m}\n\t${r.pick(["adc", "sbb"])} ${r.below(2) ? `$${imm}` : `%${r.pick(SUFFIX[wide])}`}, %${d}`;
+    case 21:
+      return `${r.pick(["rol", "ror"])} $${r.below(wide === "q" ? 64 : 32)}, %${d}\n\tdec %${r.pick(SUFFIX[wide])}\n\tadc $0, %${d}`;
     case 15:
       return r.pick([`call f`, `lea f(%rip), %rax\n\tcall *%rax`, `cltq`, `push $3\n\tpop %rax`]);
     default:
@@ -82,11 +88,15 @@ function instruction(r: Random, label: number): string {
   }
 }
 
-function guest(seed: number): string {
+/** An address of the data at which its low bits are not its place in RAM. */
+const ELSEWHERE = 0x400000n;
+
+function guest(seed: number, elsewhere: boolean): string {
   const r = new Random(seed);
   const body = Array.from({ length: 120 }, (_, i) => `\t${instruction(r, i)}\n`).join("");
   return `
 start:	lea data(%rip), %rbp
+	add $${elsewhere ? ELSEWHERE : 0}, %rbp
 	mov $14, %r15d
 again:	lea (%rbp), %rdi
 	mov %r15d, %r14d
@@ -114,7 +124,8 @@ data:	.fill 0x3000, 1, 0x35
 }
 
 async function boot(seed: number, near: boolean): Promise<Bare> {
-  const b = await Bare.make(guest(seed));
+  const b = await Bare.make(guest(seed, seed % 2 === 0));
+  b.put(0x5010n, 0x83n);
   if (!near) {
     const bytes = b.machine.core.bytes();
     bytes.fill(0, NEAR_OF, NEAR_OF + 2 * MAX_UOPS);

@@ -275,6 +275,24 @@ describe("addresses", () => {
   });
 });
 
+test("an address that differs in its highest bit from one that was just accessed is #GP", async () => {
+  for (const access of ["mov (%rbx), %rcx", "mov %rcx, (%rbx)", "push %rcx\n pop (%rbx)"]) {
+    const b = await Bare.make(`
+start:	lea there(%rip), %rbx
+	mov $40, %edx
+1:	mov (%rbx), %rcx
+	mov %rcx, (%rbx)
+	dec %edx
+	jnz 1b
+	btc $63, %rbx
+bad:	${access}
+	.balign 4096
+there:	.quad 0
+`);
+    expect(b.toTrap(), access).toMatchObject({ vector: 13, code: 0n });
+  }
+});
+
 describe("interrupt shadows and NMI", () => {
   const ARM = `
 	mov $0x80f, %ecx
