@@ -232,6 +232,14 @@ export function observe(session: Session, run: ObservedRun): Observation {
     const byStack = new Map([...late, ...tasks].map((t) => [t.lo, t]));
     const size = tasks[0] ? tasks[0].hi - tasks[0].lo : 1n;
     const from = (insn: number): number => insn - readyAt;
+    const ips = new Map<number, bigint>();
+    /** Most watches are of one address, whose value their entries share. */
+    const ipOf = (r: LogRecord): bigint => {
+      const last = ips.get(r.id);
+      if (last === r.rip) return last;
+      ips.set(r.id, r.rip);
+      return r.rip;
+    };
     const entryOf = (r: LogRecord): Entry | undefined => {
       const kind = ENTRY_KINDS[Math.floor(r.id / ID_KIND) - 1];
       if (kind === undefined || from(r.insn) < requestAt) return undefined;
@@ -240,7 +248,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
         insn: from(r.insn),
         vcpu: r.vcpu,
         time: r.time,
-        ip: r.rip,
+        ip: ipOf(r),
         index: r.id % ID_KIND,
         // An empty stack's sp is one past its end.
         task: byStack.get(((r.rsp - 1n) / size) * size),
