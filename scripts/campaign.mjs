@@ -14,6 +14,8 @@ const CLAIMS = {
   protocol: "a patch put in and taken out 20 times by every mechanism on 1, 2, 4 and 8 vCPUs",
   scale: "100,000 tasks on 8 vCPUs: boot, load and every mechanism, in 1.5 GiB",
   sweep: "kpatch and simple requested at each of 2,000 instructions from ready",
+  pokes:
+    "100,000 instructions under execution replaced by text_poke_bp, with stale bytes and NMIs: none is seen torn or stale",
   cut: "eight programs cut at 10,000 random places, and restored there, end as the whole ones",
   bytes:
     "10,000,000 random instructions: iced-x86 agrees on validity and length, none hangs or throws",

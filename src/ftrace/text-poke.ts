@@ -5,6 +5,7 @@ import type { Image } from "../link/index.ts";
 import {
   BP_DESC,
   call,
+  cmpxchg,
   CONSTANTS,
   look,
   readField,
@@ -110,15 +111,19 @@ function* textPokeBpBatch(image: Image, locs: readonly TextPokeLoc[]): Program<n
   yield* call("smp_sync_cores");
   syncs++;
 
-  // put_desc(), then wait for the readers: atomic_cond_read_acquire(&desc->refs, !VAL).
+  // put_desc(), against readers that come and go: one that came just now keeps its reference. Then until they are gone,
+  // atomic_cond_read_acquire(&desc->refs, !VAL).
+  for (let refs = 1, seen = 0; ; refs = seen) {
+    seen = yield* cmpxchg(field("refs"), refs, refs - 1);
+    if (seen === refs) break;
+  }
   for (;;) {
     const refs = yield* look("word", (g) => ({
       value: Number(readField(g.read, BP_DESC, desc, "refs")),
       cost: 0,
     }));
-    if (refs === 1) break;
+    if (refs === 0) break;
   }
-  yield* writeWord(field("refs"), 0n, 4);
   return syncs;
 }
 

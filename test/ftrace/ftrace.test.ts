@@ -323,6 +323,62 @@ describe("the sysctl ftrace_enabled", () => {
     expect(k.word("test_word_a")).toBe(1n);
   });
 
+  test("off, ops come and go without a trace in the text, and on again shows who is left", () => {
+    const k = new Kernel(built);
+    const pristine = k.session.text();
+    const [early, other] = k.do(function* () {
+      return [
+        yield* registered(k, {
+          func: "test_count",
+          private: k.va("test_word_a"),
+          at: ["test_target"],
+        }),
+        yield* registered(k, {
+          func: "test_count",
+          private: k.va("test_word_b"),
+          at: ["test_target", "xfer_queue"],
+        }),
+      ] as const;
+    });
+    expect(k.do(() => ftraceEnableSysctl(k.image, false))).toBe(0);
+    expect([...k.session.text()]).toEqual([...pristine]);
+    // One goes and one comes.
+    expect(k.do(() => unregisterFtraceFunction(k.image, early))).toBe(0);
+    const late = k.do(() =>
+      registered(k, {
+        func: "test_redirect",
+        flags: F.FTRACE_OPS_FL_IPMODIFY,
+        private: k.va("test_replacement"),
+        at: ["test_target"],
+      }),
+    );
+    const refused = k.do(() =>
+      ops(k, { func: "test_redirect", flags: F.FTRACE_OPS_FL_IPMODIFY, at: ["test_target"] }),
+    );
+    expect(k.do(() => registerFtraceFunction(k.image, refused))).toBe(-EBUSY);
+    expect([...k.session.text()]).toEqual([...pristine]);
+    expect([k.do(() => call("test_target")), k.word("test_word_a"), k.word("test_word_b")]).toEqual(
+      [7n, 0n, 0n],
+    );
+    expect(k.do(() => ftraceEnableSysctl(k.image, true))).toBe(0);
+    expect(callee(k, k.va("test_target"))).toBe(k.va("ftrace_caller"));
+    expect(callee(k, k.va("xfer_queue"))).toBe(
+      state(k).ops.find((o) => o.va === other)?.trampoline,
+    );
+    expect([k.do(() => call("test_target")), k.word("test_word_a")]).toEqual([8n, 0n]);
+    expect(k.word("test_word_b")).toBeGreaterThan(0n);
+    // And off again, with the last of them gone before it comes back on.
+    expect(k.do(() => ftraceEnableSysctl(k.image, false))).toBe(0);
+    for (const va of [late, other]) {
+      expect(k.do(() => unregisterFtraceFunction(k.image, va))).toBe(0);
+    }
+    expect(k.do(() => ftraceEnableSysctl(k.image, true))).toBe(0);
+    expect([...k.session.text()]).toEqual([...pristine]);
+    expect(new Set(state(k).recs.map((r) => r.flags))).toEqual(new Set([0]));
+    finish(k);
+    expect(results(k)).toEqual(expected);
+  });
+
   test("off refuses an ops that is PERMANENT, and is refused while there is one", () => {
     const k = new Kernel(built);
     const flags = F.FTRACE_OPS_FL_PERMANENT;

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readUint, symbolVa, type Program } from "../../src/kernel/index.ts";
-import { seededSchedule } from "../../src/machine/index.ts";
+import { seededSchedule, type Adversary } from "../../src/machine/index.ts";
 import { outcome, Session } from "../../src/patch/index.ts";
 import type { BuiltScenario, Scenario } from "../../src/scenario/index.ts";
 import { loadScenario } from "../../src/scenario/index.ts";
@@ -17,7 +17,7 @@ export class Kernel {
   readonly built: BuiltScenario;
   readonly session: Session;
 
-  constructor(built: BuiltScenario, vcpus = 2, seed = 1) {
+  constructor(built: BuiltScenario, vcpus = 2, seed = 1, adversary: Adversary = {}) {
     this.built = built;
     this.session = new Session({
       core: CORE,
@@ -25,6 +25,7 @@ export class Kernel {
       ramBytes: built.scenario.ramMiB << 20,
       nrVcpus: vcpus,
       schedule: seededSchedule(seed),
+      adversary,
     });
     const stop = this.session.run(400_000_000, new Set(["ready", "bug"]));
     if (stop !== "ready") throw new Error(`no ready mark: ${stop} ${this.bugs().join()}`);
