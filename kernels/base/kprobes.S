@@ -39,6 +39,8 @@ C_FUNC_START_NOTRACE kprobe_ftrace_handler
 	call	get_kprobe
 	testq	%rax, %rax
 	jz	3f
+	testl	$KPROBE_FLAG_DISABLED | KPROBE_FLAG_GONE, KP_flags(%rax)
+	jnz	3f
 	movq	%rax, %r13
 	cmpq	$0, %gs:current_kprobe
 	je	1f
@@ -48,6 +50,7 @@ C_FUNC_START_NOTRACE kprobe_ftrace_handler
 	leaq	1(%rbx), %rax			/* as if a breakpoint had been hit */
 	movq	%rax, RIP(%r12)
 	movq	%r13, %gs:current_kprobe
+	movl	$KPROBE_HIT_ACTIVE, %gs:kprobe_ctlblk+KCB_kprobe_status
 	movq	KP_pre_handler(%r13), %rax
 	testq	%rax, %rax
 	jz	2f
@@ -61,8 +64,10 @@ C_FUNC_START_NOTRACE kprobe_ftrace_handler
 	movq	KP_post_handler(%r13), %rax
 	testq	%rax, %rax
 	jz	6f
+	movl	$KPROBE_HIT_SSDONE, %gs:kprobe_ctlblk+KCB_kprobe_status
 	movq	%r13, %rdi
 	movq	%r12, %rsi
+	xorl	%edx, %edx
 	call	*%rax
 6:	movq	%r15, RIP(%r12)
 5:	movq	$0, %gs:current_kprobe
@@ -78,84 +83,135 @@ C_FUNC_START_NOTRACE kprobe_ftrace_handler
 	ret
 SYM_FUNC_END kprobe_ftrace_handler
 
-# rdi: pt_regs of an int3. Returns 1 if it was a probe's. Interrupts are off, and stay off while the slot executes.
+# rdi: pt_regs of an int3. Returns 1 if it was a probe's. Interrupts are off, and stay off while the slot executes: only a
+# NMI comes in between.
 C_FUNC_START_NOTRACE kprobe_int3_handler
 	pushq	%rbx
 	pushq	%r12
 	movq	%rdi, %rbx
 	testb	$3, CS(%rdi)
-	jnz	8f
+	jnz	.Lnot_a_probe
 	movq	RIP(%rdi), %rdi
 	decq	%rdi
 	call	get_kprobe
 	testq	%rax, %rax
-	jz	3f
+	jz	.Lsingle_step
 	movq	%rax, %r12
 	cmpq	$0, %gs:current_kprobe
-	je	1f
-	lock incq KP_nmissed(%r12)		/* reenter_kprobe(): stepped, and nothing is called */
-	jmp	2f
-1:	movq	%r12, %gs:current_kprobe
+	jne	.Lreenter_kprobe
+	call	set_current_kprobe
+	movl	$KPROBE_HIT_ACTIVE, %gs:kprobe_ctlblk+KCB_kprobe_status
 	movq	KP_pre_handler(%r12), %rax
 	testq	%rax, %rax
-	jz	2f
+	jz	1f
 	movq	%r12, %rdi
 	movq	%rbx, %rsi
 	call	*%rax
 	testl	%eax, %eax
-	jz	2f
+	jz	1f
 	movq	$0, %gs:current_kprobe		/* it has changed regs->ip */
-	jmp	9f
-	/* setup_singlestep() */
-2:	PREEMPT_DISABLE
-	movq	EFLAGS(%rbx), %rax
-	andl	$X86_EFLAGS_IF, %eax
-	orl	%eax, %gs:kprobe_saved_flags
+	jmp	.La_probe
+1:	movl	$KPROBE_HIT_SS, %gs:kprobe_ctlblk+KCB_kprobe_status
+.Lsetup_singlestep:
 	andq	$~X86_EFLAGS_IF, EFLAGS(%rbx)
 	movq	KP_slot(%r12), %rax
 	movq	%rax, RIP(%rbx)
-	jmp	9f
-	/* The int3 behind a slot's instruction? resume_singlestep(), kprobe_post_process() */
-3:	movq	RIP(%rbx), %rdi
-	decq	%rdi
-	movq	kprobe_list(%rip), %r12
-4:	testq	%r12, %r12
-	jz	8f
-	movq	KP_slot(%r12), %rax
-	testq	%rax, %rax
-	jz	5f
-	movzbl	KP_len(%r12), %edx
-	addq	%rdx, %rax
-	cmpq	%rdi, %rax
-	je	6f
-5:	movq	KP_next(%r12), %r12
-	jmp	4b
-6:	addq	KP_addr(%r12), %rdx
-	movq	%rdx, RIP(%rbx)
-	movl	%gs:kprobe_saved_flags, %eax
+	jmp	.La_probe
+
+	/* reenter_kprobe(): in a handler, or by a NMI while a slot executes. Stepped, and nothing is called. */
+.Lreenter_kprobe:
+	cmpl	$KPROBE_REENTER, %gs:kprobe_ctlblk+KCB_kprobe_status
+	je	.Lunrecoverable
+	lock incq KP_nmissed(%r12)
+	movq	%gs:current_kprobe, %rax	/* save_previous_kprobe() */
+	movq	%rax, %gs:kprobe_ctlblk+KCB_prev_kp
+	movl	%gs:kprobe_ctlblk+KCB_kprobe_status, %eax
+	movl	%eax, %gs:kprobe_ctlblk+KCB_prev_status
+	movl	%gs:kprobe_ctlblk+KCB_kprobe_saved_flags, %eax
+	movl	%eax, %gs:kprobe_ctlblk+KCB_prev_saved_flags
+	call	set_current_kprobe
+	movl	$KPROBE_REENTER, %gs:kprobe_ctlblk+KCB_kprobe_status
+	jmp	.Lsetup_singlestep
+.Lunrecoverable:
+	BUG "Unrecoverable kprobe detected."
+
+	/* The int3 behind a slot's instruction? */
+.Lsingle_step:
+	testl	$KPROBE_HIT_SS | KPROBE_REENTER, %gs:kprobe_ctlblk+KCB_kprobe_status
+	jz	.Lnot_a_probe
+	movq	%gs:current_kprobe, %r12
+	movq	RIP(%rbx), %rax
+	subq	KP_slot(%r12), %rax
+	jbe	.Lnot_a_probe
+	cmpq	$MAX_INSN_SIZE, %rax
+	jae	.Lnot_a_probe
+	movzbl	KP_len(%r12), %eax		/* resume_singlestep() */
+	addq	KP_addr(%r12), %rax
+	movq	%rax, RIP(%rbx)
+	movl	%gs:kprobe_ctlblk+KCB_kprobe_saved_flags, %eax
 	orq	%rax, EFLAGS(%rbx)
-	movl	$0, %gs:kprobe_saved_flags
-	cmpq	%r12, %gs:current_kprobe
-	jne	7f				/* it was reentered */
+	cmpl	$KPROBE_REENTER, %gs:kprobe_ctlblk+KCB_kprobe_status
+	je	.Lrestore_previous_kprobe
+	movl	$KPROBE_HIT_SSDONE, %gs:kprobe_ctlblk+KCB_kprobe_status
 	movq	KP_post_handler(%r12), %rax
 	testq	%rax, %rax
-	jz	10f
+	jz	1f
 	movq	%r12, %rdi
 	movq	%rbx, %rsi
+	xorl	%edx, %edx
 	call	*%rax
-10:	movq	$0, %gs:current_kprobe
-7:	PREEMPT_ENABLE_NO_RESCHED
-9:	movl	$1, %eax
+1:	movq	$0, %gs:current_kprobe		/* reset_current_kprobe() */
+	jmp	.La_probe
+.Lrestore_previous_kprobe:
+	movl	%gs:kprobe_ctlblk+KCB_prev_saved_flags, %eax
+	movl	%eax, %gs:kprobe_ctlblk+KCB_kprobe_saved_flags
+	movl	%gs:kprobe_ctlblk+KCB_prev_status, %eax
+	movl	%eax, %gs:kprobe_ctlblk+KCB_kprobe_status
+	movq	%gs:kprobe_ctlblk+KCB_prev_kp, %rax
+	movq	%rax, %gs:current_kprobe
+.La_probe:
+	movl	$1, %eax
 	popq	%r12
 	popq	%rbx
 	FRAME_END
 	ret
-8:	xorl	%eax, %eax
+.Lnot_a_probe:
+	xorl	%eax, %eax
 	popq	%r12
 	popq	%rbx
 	FRAME_END
 	ret
 SYM_FUNC_END kprobe_int3_handler
+
+# rbx: pt_regs, r12: kprobe. First it is current: a NMI with a probe that comes in between puts back what it finds here.
+C_FUNC_START_NOTRACE set_current_kprobe
+	movq	%r12, %gs:current_kprobe
+	movq	EFLAGS(%rbx), %rax
+	andl	$X86_EFLAGS_IF, %eax
+	movl	%eax, %gs:kprobe_ctlblk+KCB_kprobe_saved_flags
+	FRAME_END
+	ret
+SYM_FUNC_END set_current_kprobe
+
+	.text
+
+# rdi: kprobe, with an address or the name of a symbol. Returns 0 or an errno. From the init function of a module.
+C_FUNC_START_NOTRACE register_kprobe
+	movq	%rdi, %rsi
+	movl	$UPCALL_REGISTER_KPROBE, %edi
+	call	patch_upcall
+	FRAME_END
+	ret
+SYM_FUNC_END register_kprobe
+
+# rdi: kprobe. When it returns nobody is in its handlers. From the exit function of a module, or its init function.
+C_FUNC_START_NOTRACE unregister_kprobe
+	movq	%rdi, %rsi
+	movl	$UPCALL_UNREGISTER_KPROBE, %edi
+	call	patch_upcall
+	FRAME_END
+	ret
+SYM_FUNC_END unregister_kprobe
 
 	.data
 SYM_DATA_START kprobe_list

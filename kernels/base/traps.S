@@ -13,8 +13,10 @@ C_FUNC_START_NOTRACE exc_int3
 	call	poke_int3_handler
 	testl	%eax, %eax
 	jnz	1f
+	addl	$NMI_OFFSET + HARDIRQ_OFFSET, %gs:pcpu_hot+X86_preempt_count	/* irqentry_nmi_enter() */
 	movq	%rbx, %rdi
 	call	kprobe_int3_handler
+	subl	$NMI_OFFSET + HARDIRQ_OFFSET, %gs:pcpu_hot+X86_preempt_count
 	testl	%eax, %eax
 	jnz	1f
 	movq	%rbx, %rdi

@@ -31,8 +31,13 @@ export {
 } from "./module.ts";
 export { registerFtraceGraph, unregisterFtraceGraph } from "./fgraph.ts";
 export {
+  kprobesModuleGoing,
   registerKprobe,
+  registerKprobeAt,
+  serveKprobeUpcall,
   unregisterKprobe,
+  unregisterKprobeAt,
   type KprobeHandlers,
+  type ProbedText,
   type Registered,
 } from "./kprobes.ts";

@@ -1,28 +1,38 @@
 // Registering kprobes: on a fentry site through ftrace, elsewhere by an int3 and a slot in which the probed instruction
-// executes. A probe with a post_handler may change ip and so owns its site (IPMODIFY). After kernel/kprobes.c.
+// executes. A probe with a post_handler may change ip and so owns its site (IPMODIFY). After kernel/kprobes.c; what runs
+// when a probe is hit is kernels/base/kprobes.S.
 // DIFFERS: one probe for each address; instructions that branch, or change IF, are refused.
 import {
   call,
   ERRNO,
   fieldVa,
+  FTRACE_CONSTANTS,
+  KLP_CONSTANTS,
   KPROBE,
+  log,
   look,
   readField,
+  readString,
   readUint,
   symbolVa,
   write,
+  writeField,
   writeWord,
   type Program,
   type Read,
+  type Upcall,
 } from "../kernel/index.ts";
-import { symbolAt, type Image } from "../link/index.ts";
-import { Code, Decoder, DecoderOptions, FlowControl, Mnemonic } from "iced-x86";
+import { findSymbol, formatAddress, symbolAt, type Image } from "../link/index.ts";
 import { ftraceSetFilterIp, registerFtraceFunction, unregisterFtraceFunction } from "./ftrace.ts";
+import { probedInsn, readKprobes, slotBytes, type ListedKprobe } from "./kprobe-insn.ts";
+import type { ModuleRange } from "./module.ts";
 import { synchronizeRcuTasks } from "./rcu-tasks.ts";
 import { readRecords } from "./state.ts";
 
 const { EBUSY, EINVAL, ENOENT, ENOMEM } = ERRNO;
+const F = FTRACE_CONSTANTS;
 const INT3 = 0xcc;
+const ENDBR64 = 0xfa1e0ff3n;
 
 /** pre: (kprobe, pt_regs), not 0 if it has changed regs->ip; post: after the instruction. Guest functions, 0 for none. */
 export interface KprobeHandlers {
@@ -30,64 +40,14 @@ export interface KprobeHandlers {
   readonly post: bigint;
 }
 
-interface Found {
-  readonly isFtrace: boolean;
-  readonly exists: boolean;
-  readonly bytes: Uint8Array | undefined;
-}
+/** A probe that is armed, or why it is not. */
+export type Registered =
+  { readonly ok: true; readonly kprobe: bigint } | { readonly ok: false; readonly error: number };
 
-const IF_MODIFIERS: ReadonlySet<Mnemonic> = new Set([
-  Mnemonic.Cli,
-  Mnemonic.Sti,
-  Mnemonic.Pushfq,
-  Mnemonic.Popfq,
-]);
-
-/** The instruction at addr if it is the start of one and can be executed elsewhere. kernel: can_probe(), copy of insn */
-function probedInsn(read: Read, image: Image, addr: bigint): Uint8Array | undefined {
-  const s = symbolAt(image, addr);
-  if (s === undefined) return undefined;
-  const where = image.sections.find((x) => addr >= x.va && addr < x.va + BigInt(x.size));
-  if (where === undefined || !/^\.(text|init\.text)/.test(where.name)) return undefined;
-  const start = addr - s.offset;
-  const bytes = read(start, Number(s.size)).slice();
-  const d = new Decoder(64, bytes, DecoderOptions.None);
-  try {
-    d.ip = start;
-    while (d.canDecode && d.ip < addr) d.decode().free();
-    if (d.ip !== addr) return undefined;
-    const insn = d.decode();
-    const { code, flowControl, mnemonic, length } = insn;
-    insn.free();
-    if (code === Code.INVALID || flowControl !== FlowControl.Next) return undefined;
-    if (IF_MODIFIERS.has(mnemonic)) return undefined;
-    const at = Number(s.offset);
-    return bytes.slice(at, at + length);
-  } finally {
-    d.free();
-  }
-}
-
-/** The instruction for another place: a displacement from rip is counted from there, and an int3 follows. */
-function slotBytes(insn: Uint8Array, from: bigint, to: bigint): Uint8Array | undefined {
-  const out = new Uint8Array(insn.length + 1);
-  out.set(insn);
-  out[insn.length] = INT3;
-  const d = new Decoder(64, insn, DecoderOptions.None);
-  d.ip = from;
-  const i = d.decode();
-  const offsets = d.getConstantOffsets(i);
-  const isRelative = i.isIpRelMemoryOperand;
-  const at = offsets.displacementOffset;
-  i.free();
-  offsets.free();
-  d.free();
-  if (!isRelative) return out;
-  const view = new DataView(out.buffer);
-  const disp = BigInt(view.getInt32(at, true)) + BigInt.asIntN(64, from - to);
-  if (disp !== BigInt.asIntN(32, disp)) return undefined;
-  view.setInt32(at, Number(disp), true);
-  return out;
+/** The text that may be probed: the kernel, and the modules that are loaded. */
+export interface ProbedText {
+  readonly image: Image;
+  modules?(read: Read): readonly Image[];
 }
 
 function* withKprobeMutex<T>(image: Image, body: () => Program<T>): Program<T> {
@@ -98,91 +58,168 @@ function* withKprobeMutex<T>(image: Image, body: () => Program<T>): Program<T> {
   return value;
 }
 
-/** A probe that is armed, or why it is not. */
-export type Registered =
-  { readonly ok: true; readonly kprobe: bigint } | { readonly ok: false; readonly error: number };
-
-const refused = (error: number): Registered => ({ ok: false, error });
+function imagesOf(text: ProbedText, read: Read): readonly Image[] {
+  return [text.image, ...(text.modules?.(read) ?? [])];
+}
 
 /**
- * Registers a probe at an instruction of the kernel.
+ * Registers a probe at an instruction of the kernel, with a struct kprobe of its own.
  *
- * returns  its struct kprobe; or -EINVAL: not the start of an instruction that can be probed; -EBUSY: probed already, or a
- *          post_handler wants a site that another one may redirect; -ENOMEM; -ENODEV
- * kernel   kernel/kprobes.c, register_kprobe()
+ * returns  its struct kprobe; or why not, as registerKprobeAt
  */
 export function* registerKprobe(
   image: Image,
   addr: bigint,
   handlers: KprobeHandlers,
 ): Program<Registered> {
-  return yield* withKprobeMutex(image, function* (): Program<Registered> {
-    const found = yield* look("text_mutex", (g): { value: Found; cost: number } => {
-      const isFtrace = readRecords(g.read, image).some((r) => r.ip === addr);
-      const bytes = isFtrace ? undefined : probedInsn(g.read, image, addr);
-      return { value: { isFtrace, exists: kprobeAt(g.read, image, addr) !== 0n, bytes }, cost: 60 };
+  const va = yield* call("kzalloc", BigInt(KPROBE.size));
+  if (va === 0n) return { ok: false, error: -ENOMEM };
+  yield* writeField(KPROBE, va, "addr", addr);
+  yield* writeField(KPROBE, va, "pre_handler", handlers.pre);
+  yield* writeField(KPROBE, va, "post_handler", handlers.post);
+  const error = yield* registerKprobeAt({ image }, va);
+  if (error === 0) return { ok: true, kprobe: va };
+  yield* call("kfree", va);
+  return { ok: false, error };
+}
+
+/** Takes the probe of registerKprobe at addr away. Returns 0 or -ENOENT. */
+export function* unregisterKprobe(image: Image, addr: bigint): Program<number> {
+  const kp = yield* lookAtProbes(image, (all) => all.find((p) => p.addr === addr));
+  if (kp === undefined) return -ENOENT;
+  yield* unregisterKprobeAt(image, kp.va);
+  yield* call("kfree", kp.va);
+  return 0;
+}
+
+function* lookAtProbes<T>(image: Image, run: (probes: readonly ListedKprobe[]) => T): Program<T> {
+  return yield* look("word", (g) => ({ value: run(readKprobes(g.read, image)), cost: 0 }));
+}
+
+/** What is probed: where, through ftrace or not, and the instruction if not. */
+interface Place {
+  readonly addr: bigint;
+  readonly isFtrace: boolean;
+  readonly insn: Uint8Array | undefined;
+}
+
+/**
+ * Registers the struct kprobe at kp: it says an address, or the name of a symbol, and offset.
+ *
+ * returns  0; -EINVAL: both or neither, registered already, or not the start of an instruction that can be probed;
+ *          -ENOENT: no such symbol; -EBUSY: another probe is there, or a post_handler wants a site that another one may
+ *          redirect; -ENOMEM; -ENODEV
+ * kernel   kernel/kprobes.c, register_kprobe()
+ */
+export function* registerKprobeAt(text: ProbedText, kp: bigint): Program<number> {
+  const { image } = text;
+  const at = yield* look("private", (g) => ({ value: kprobeAddr(text, g.read, kp), cost: 40 }));
+  if (typeof at === "number") return at;
+  return yield* withKprobeMutex(image, function* () {
+    const probes = yield* lookAtProbes(image, (all) => all);
+    if (probes.some((p) => p.va === kp)) return -EINVAL; // warn_kprobe_rereg()
+    // check_kprobe_address_safe()
+    const place = yield* look("text_mutex", (g): { value: Place; cost: number } => {
+      const isFtrace = readRecords(g.read, image).some((r) => r.ip === at);
+      const insn = isFtrace ? undefined : probedInsn(g.read, imagesOf(text, g.read), at, probes);
+      return { value: { addr: at, isFtrace, insn }, cost: 60 };
     });
-    if (found.exists) return refused(-EBUSY);
-    if (!found.isFtrace && found.bytes === undefined) return refused(-EINVAL);
-    const va = yield* call("kzalloc", BigInt(KPROBE.size));
-    if (va === 0n) return refused(-ENOMEM);
-    const at = (f: keyof typeof KPROBE.fields): bigint => fieldVa(KPROBE, va, f);
-    yield* writeWord(at("addr"), addr);
-    yield* writeWord(at("pre_handler"), handlers.pre);
-    yield* writeWord(at("post_handler"), handlers.post);
-    if (found.bytes !== undefined) {
-      const slot = yield* call("module_alloc", 16n);
-      const bytes = slot === 0n ? undefined : slotBytes(found.bytes, addr, slot);
-      if (bytes === undefined) {
-        yield* call("kfree", va);
-        return refused(slot === 0n ? -ENOMEM : -EINVAL);
-      }
-      yield* write(slot, bytes);
-      yield* writeWord(at("opcode"), BigInt(found.bytes[0] ?? 0), 1);
-      yield* writeWord(at("len"), BigInt(found.bytes.length), 1);
-      yield* writeWord(at("slot"), slot);
-    }
-    const list = symbolVa(image, "kprobe_list");
-    const first = yield* lookAtWord(list);
-    // Complete before it can be found: pairs with get_kprobe().
-    yield* writeWord(at("next"), first);
-    yield* writeWord(list, va);
-    const error = found.isFtrace
-      ? yield* armFtrace(image, addr, handlers.post !== 0n)
-      : yield* pokeOpcode(image, addr, INT3);
-    if (error !== 0) {
-      yield* writeWord(list, first);
-      yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
-      yield* call("kfree", va);
-      return refused(error);
-    }
-    return { ok: true, kprobe: va };
+    if (!place.isFtrace && place.insn === undefined) return -EINVAL;
+    if (probes.some((p) => p.addr === at && (p.flags & F.KPROBE_FLAG_GONE) === 0)) return -EBUSY;
+    return yield* registerLocked(image, kp, place);
   });
 }
 
-function kprobeAt(read: Read, image: Image, addr: bigint): bigint {
-  let kp = readUint(read, symbolVa(image, "kprobe_list"), 8);
-  while (kp !== 0n && readField(read, KPROBE, kp, "addr") !== addr) {
-    kp = readField(read, KPROBE, kp, "next");
+/** _kprobe_addr(): the address, or an errno. */
+function kprobeAddr(text: ProbedText, read: Read, kp: bigint): bigint | number {
+  const given = readField(read, KPROBE, kp, "addr");
+  const name = readField(read, KPROBE, kp, "symbol_name");
+  if ((given === 0n) === (name === 0n)) return -EINVAL;
+  const images = imagesOf(text, read);
+  let start = given;
+  if (name !== 0n) {
+    const wanted = readString(read, name);
+    const found = images.map((i) => findSymbol(i, wanted)).find((s) => s !== undefined);
+    if (found === undefined) return -ENOENT;
+    start = found.va;
   }
-  return kp;
+  const addr = start + readField(read, KPROBE, kp, "offset");
+  // The modules first: to the kernel's own symbols they are one piece of data.
+  const symbol = images
+    .toReversed()
+    .map((i) => symbolAt(i, addr))
+    .find((s) => s !== undefined);
+  if (symbol === undefined) return -ENOENT;
+  // arch_adjust_kprobe_addr(): the entry of a function is behind its endbr64.
+  return symbol.offset === 0n && readUint(read, addr, 4) === ENDBR64 ? addr + 4n : addr;
+}
+
+/** needs kprobe_mutex */
+function* registerLocked(image: Image, kp: bigint, place: Place): Program<number> {
+  const { addr, insn } = place;
+  let slot = 0n;
+  if (insn !== undefined) {
+    // arch_prepare_kprobe()
+    slot = yield* call("module_alloc", BigInt(F.MAX_INSN_SIZE));
+    if (slot === 0n) return -ENOMEM;
+    const bytes = slotBytes(insn, addr, slot);
+    if (bytes === undefined) {
+      yield* call("module_memfree", slot);
+      return -EINVAL;
+    }
+    yield* write(slot, bytes);
+  }
+  yield* writeField(KPROBE, kp, "addr", addr);
+  yield* writeField(KPROBE, kp, "flags", BigInt(place.isFtrace ? F.KPROBE_FLAG_FTRACE : 0));
+  yield* writeField(KPROBE, kp, "nmissed", 0n);
+  yield* writeField(KPROBE, kp, "opcode", BigInt(insn?.[0] ?? 0));
+  yield* writeField(KPROBE, kp, "len", BigInt(insn?.length ?? 0));
+  yield* writeField(KPROBE, kp, "slot", slot);
+  const list = symbolVa(image, "kprobe_list");
+  const first = yield* lookAtWord(list);
+  // hlist_add_head_rcu(): complete before it can be found. Pairs with get_kprobe().
+  yield* writeField(KPROBE, kp, "next", first);
+  yield* writeWord(list, kp);
+  const error = place.isFtrace
+    ? yield* armFtrace(image, addr, (yield* postHandler(kp)) !== 0n)
+    : yield* pokeOpcode(image, addr, INT3);
+  if (error !== 0) {
+    yield* writeWord(list, first);
+    yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
+  }
+  return error;
+}
+
+function* postHandler(kp: bigint): Program<bigint> {
+  return yield* lookAtWord(fieldVa(KPROBE, kp, "post_handler"));
 }
 
 function* lookAtWord(va: bigint, size = 8): Program<bigint> {
   return yield* look("word", (g) => ({ value: readUint(g.read, va, size), cost: 0 }));
 }
 
+/** The ops that calls probes of fentry sites, and how many it has: one may change ip, the other not. */
+function opsFor(image: Image, ipmodify: boolean): { readonly ops: bigint; readonly count: bigint } {
+  const kind = ipmodify ? "ipmodify" : "ftrace";
+  return {
+    ops: symbolVa(image, `kprobe_${kind}_ops`),
+    count: symbolVa(image, `kprobe_${kind}_enabled`),
+  };
+}
+
 /** kernel: arm_kprobe_ftrace() */
 function* armFtrace(image: Image, addr: bigint, ipmodify: boolean): Program<number> {
-  const kind = ipmodify ? "ipmodify" : "ftrace";
-  const ops = symbolVa(image, `kprobe_${kind}_ops`);
-  const count = symbolVa(image, `kprobe_${kind}_enabled`);
+  const { ops, count } = opsFor(image, ipmodify);
   const ret = yield* ftraceSetFilterIp(image, ops, addr, false, false);
-  if (ret !== 0) return ret;
+  if (ret !== 0) {
+    yield* log(`Failed to arm kprobe-ftrace at ${formatAddress(image, addr)} (error ${ret})`);
+    return ret;
+  }
   const n = yield* lookAtWord(count, 4);
   if (n === 0n) {
     const error = yield* registerFtraceFunction(image, ops);
     if (error !== 0) {
+      yield* log(`Failed to register kprobe-ftrace (error ${error})`);
       yield* ftraceSetFilterIp(image, ops, addr, true, false);
       return error;
     }
@@ -193,9 +230,7 @@ function* armFtrace(image: Image, addr: bigint, ipmodify: boolean): Program<numb
 
 /** kernel: disarm_kprobe_ftrace() */
 function* disarmFtrace(image: Image, addr: bigint, ipmodify: boolean): Program<void> {
-  const kind = ipmodify ? "ipmodify" : "ftrace";
-  const ops = symbolVa(image, `kprobe_${kind}_ops`);
-  const count = symbolVa(image, `kprobe_${kind}_enabled`);
+  const { ops, count } = opsFor(image, ipmodify);
   const n = yield* lookAtWord(count, 4);
   if (n === 1n) yield* unregisterFtraceFunction(image, ops);
   yield* writeWord(count, n - 1n, 4);
@@ -213,41 +248,65 @@ function* pokeOpcode(image: Image, addr: bigint, opcode: number): Program<number
 }
 
 /**
- * Takes a probe away. When it returns nobody is in its handlers or its slot.
+ * Takes the struct kprobe at kp away; nothing is done when it is not registered. When it returns nobody is in its
+ * handlers or its slot, and its address is forgotten, so that it can be registered again by its name.
  *
- * returns  0 or -ENOENT
  * kernel   kernel/kprobes.c, unregister_kprobe()
  */
-export function* unregisterKprobe(image: Image, addr: bigint): Program<number> {
-  return yield* withKprobeMutex(image, function* () {
-    const kp = yield* look("word", (g) => {
-      const va = kprobeAt(g.read, image, addr);
-      const field = (f: keyof typeof KPROBE.fields): bigint =>
-        va === 0n ? 0n : readField(g.read, KPROBE, va, f);
-      const value = {
-        va,
-        slot: field("slot"),
-        opcode: Number(field("opcode")),
-        post: field("post_handler"),
-        next: field("next"),
-      };
-      return { value, cost: 0 };
+export function* unregisterKprobeAt(image: Image, kp: bigint): Program<void> {
+  const found = yield* withKprobeMutex(image, function* () {
+    const p = yield* lookAtProbes(image, (all) => all.find((x) => x.va === kp));
+    if (p === undefined) return undefined;
+    if ((p.flags & F.KPROBE_FLAG_GONE) === 0) {
+      if (p.slot === 0n) yield* disarmFtrace(image, p.addr, p.post !== 0n);
+      else yield* pokeOpcode(image, p.addr, p.opcode);
+    }
+    const link = yield* lookAtProbes(image, (all) => {
+      const before = all.find((x) => x.next === kp);
+      return before === undefined
+        ? symbolVa(image, "kprobe_list")
+        : fieldVa(KPROBE, before.va, "next");
     });
-    if (kp.va === 0n) return -ENOENT;
-    if (kp.slot === 0n) yield* disarmFtrace(image, addr, kp.post !== 0n);
-    else yield* pokeOpcode(image, addr, kp.opcode);
-    const link = yield* look("word", (g) => {
-      let at = symbolVa(image, "kprobe_list");
-      while (readUint(g.read, at, 8) !== kp.va) {
-        at = fieldVa(KPROBE, readUint(g.read, at, 8), "next");
-      }
-      return { value: at, cost: 0 };
-    });
-    yield* writeWord(link, kp.next);
-    yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
-    yield* synchronizeRcuTasks(image);
-    if (kp.slot !== 0n) yield* call("module_memfree", kp.slot);
-    yield* call("kfree", kp.va);
-    return 0;
+    yield* writeWord(link, p.next);
+    return p;
   });
+  yield* writeField(KPROBE, kp, "addr", 0n);
+  if (found === undefined) return;
+  yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
+  yield* synchronizeRcuTasks(image);
+  if (found.slot !== 0n) yield* call("module_memfree", found.slot);
+}
+
+/**
+ * The probes in a module that is going, which its text takes with it: they are never called again, and stay registered
+ * until their users take them away. ftrace still knows the module's sites.
+ *
+ * kernel   kernel/kprobes.c, kprobes_module_callback(), kill_kprobe()
+ */
+export function* kprobesModuleGoing(image: Image, mod: ModuleRange): Program<void> {
+  yield* withKprobeMutex(image, function* () {
+    const lost = yield* lookAtProbes(image, (all) =>
+      all.filter((p) => p.addr >= mod.base && p.addr < mod.base + BigInt(mod.size)),
+    );
+    for (const p of lost) {
+      if ((p.flags & F.KPROBE_FLAG_FTRACE) !== 0) {
+        yield* disarmFtrace(image, p.addr, p.post !== 0n);
+      }
+      yield* writeField(KPROBE, p.va, "flags", BigInt(p.flags | F.KPROBE_FLAG_GONE));
+      if (p.slot === 0n) continue;
+      // arch_remove_kprobe(): nobody is in the module any more.
+      yield* writeField(KPROBE, p.va, "slot", 0n);
+      yield* call("module_memfree", p.slot);
+    }
+  });
+}
+
+/** What the init or exit function of a module asks; undefined when it is about no probe. */
+export function* serveKprobeUpcall(text: ProbedText, up: Upcall): Program<bigint | undefined> {
+  if (up.upcall === KLP_CONSTANTS.UPCALL_REGISTER_KPROBE) {
+    return BigInt(yield* registerKprobeAt(text, up.arg));
+  }
+  if (up.upcall !== KLP_CONSTANTS.UPCALL_UNREGISTER_KPROBE) return undefined;
+  yield* unregisterKprobeAt(text.image, up.arg);
+  return 0n;
 }

@@ -69,16 +69,30 @@ export const RETHOOK_NODE = makeStruct("rethook_node", "RHN", [
   ["frame", 8],
 ]);
 
-/** struct kprobe. slot: the copy of the probed instruction, 0 when ftrace calls the probe. */
+/** struct kprobe, its arch_specific_insn embedded. slot: the copy of the probed instruction, 0 when ftrace calls the probe. */
+// prettier-ignore
 export const KPROBE = makeStruct("kprobe", "KP", [
   ["next", 8],
-  ["addr", 8],
-  ["pre_handler", 8], // (kprobe, pt_regs): not 0 when it has changed regs->ip
-  ["post_handler", 8],
+  ["addr", 8],                // either this or symbol_name is its user's
+  ["symbol_name", 8],         // NUL-terminated
+  ["offset", 4],
+  ["flags", 4],               // KPROBE_FLAG_*
+  ["pre_handler", 8],         // (kprobe, pt_regs): not 0 when it has changed regs->ip
+  ["post_handler", 8],        // (kprobe, pt_regs, flags)
   ["slot", 8],
   ["nmissed", 8],
   ["opcode", 1],
   ["len", 1],
+]);
+
+/** struct kprobe_ctlblk of a CPU, and struct prev_kprobe in it: what a probe that was hit inside of another one puts back. */
+// prettier-ignore
+export const KPROBE_CTLBLK = makeStruct("kprobe_ctlblk", "KCB", [
+  ["kprobe_status", 4],       // KPROBE_HIT_*, KPROBE_REENTER
+  ["kprobe_saved_flags", 4],  // IF where the probe was hit
+  ["prev_kp", 8],
+  ["prev_status", 4],
+  ["prev_saved_flags", 4],
 ]);
 
 export const FTRACE_STRUCTS = [
@@ -90,6 +104,7 @@ export const FTRACE_STRUCTS = [
   FTRACE_RET_STACK,
   RETHOOK_NODE,
   KPROBE,
+  KPROBE_CTLBLK,
   WORKER_POOL,
   WORK,
   ON_EACH_CPU_WORK,
@@ -106,4 +121,6 @@ export const FTRACE_CONSTANTS = {
   TRACE_CTX_NMI: 0, TRACE_CTX_IRQ: 1, TRACE_CTX_SOFTIRQ: 2, TRACE_CTX_NORMAL: 3, TRACE_CTX_TRANSITION: 4,
   TRACE_FTRACE_START: 0, TRACE_LIST_START: 5,
   NR_TRACE_ENTRIES: 256, FTRACE_RETFUNC_DEPTH: 20, NR_RETHOOK_NODES: 128,
+  KPROBE_FLAG_GONE: 1, KPROBE_FLAG_DISABLED: 2, KPROBE_FLAG_FTRACE: 8, MAX_INSN_SIZE: 16,
+  KPROBE_HIT_ACTIVE: 1, KPROBE_HIT_SS: 2, KPROBE_REENTER: 4, KPROBE_HIT_SSDONE: 8,
 } as const;

@@ -36,6 +36,24 @@ export function readField<F extends string>(
   return readUint(read, va + BigInt(f.offset), f.size);
 }
 
+const STRING_MAX = 512;
+const PAGE_SIZE = 4096;
+/** Bytes of a string that are read at once: never across a page. */
+const CHUNK = 32;
+
+/** The NUL-terminated string at va; a longer one is cut. */
+export function readString(read: Read, va: bigint): string {
+  let text = "";
+  for (let at = va; text.length < STRING_MAX;) {
+    const bytes = read(at, Math.min(CHUNK, PAGE_SIZE - Number(at % BigInt(PAGE_SIZE))));
+    const end = bytes.indexOf(0);
+    text += String.fromCharCode(...(end < 0 ? bytes : bytes.subarray(0, end)));
+    if (end >= 0) break;
+    at += BigInt(bytes.length);
+  }
+  return text.slice(0, STRING_MAX);
+}
+
 /** The address of one field of a struct that lies at va. */
 export function fieldVa<F extends string>(
   struct: Struct<F>,

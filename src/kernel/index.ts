@@ -1,5 +1,5 @@
 // The toy kernel's door: struct layouts, and readers that turn guest memory into tasks and registers.
-export { fieldVa, nrCpus, perCpuVa, readField, readUint, symbolVa } from "./image.ts";
+export { fieldVa, nrCpus, perCpuVa, readField, readString, readUint, symbolVa } from "./image.ts";
 export type { Read } from "./image.ts";
 export {
   asmOffsetsInc,

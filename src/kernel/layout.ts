@@ -1,7 +1,7 @@
 // The toy kernel's structures as one table: every struct, field, flag and constant that both the
 // assembly in kernels/base and the readers in this folder need. Offsets are computed here and
 // nowhere else, as arch/x86/kernel/asm-offsets.c does it; names are those of Linux v6.12.
-import { FTRACE_CONSTANTS, FTRACE_STRUCTS, WORKER_POOL } from "./ftrace-layout.ts";
+import { FTRACE_CONSTANTS, FTRACE_STRUCTS, KPROBE_CTLBLK, WORKER_POOL } from "./ftrace-layout.ts";
 import { KLP_CONSTANTS, KLP_STRUCTS } from "./klp-layout.ts";
 import { KERNEL_PARAM, MODULE, MODULE_CONSTANTS } from "./module-layout.ts";
 import { makeStruct, type Field } from "./struct.ts";
@@ -208,7 +208,7 @@ export const PERCPU = makeStruct(
     ["next_tick", 8], // the TSC of the tick that is due next
     ["cpu_worker_pool", WORKER_POOL.size, 8],
     ["current_kprobe", 8],
-    ["kprobe_saved_flags", 4],
+    ["kprobe_ctlblk", KPROBE_CTLBLK.size, 8],
     ["trace_head", 8], // entries that this CPU has traced
     ["nmi_count", 8],
     ["irq_count", 8],

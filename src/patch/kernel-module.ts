@@ -237,7 +237,7 @@ export interface ModuleWorld {
   readonly image: Image;
   readonly sources: readonly ModuleSource[];
   readonly notifiers: readonly ModuleNotifier[];
-  /** Answers an init function that asks the patch core for something. */
+  /** Answers an init or exit function that asks the patch core for something. */
   serve?(up: Upcall): Program<bigint>;
 }
 
@@ -281,7 +281,8 @@ export function* initModule(world: ModuleWorld, source: ModuleSource, args = "")
     told.push(n);
   }
   if (ret === 0) ret = yield* parseArgs(va, source.name, args);
-  if (ret === 0) ret = Number(BigInt.asIntN(64, yield* initCall(world, va)));
+  if (ret === 0)
+    ret = Number(BigInt.asIntN(64, yield* callModule(world, "do_one_initcall_mod", va)));
   if (ret !== 0) {
     yield* setModuleState(va, "going");
     yield* tellGoing(told, mod);
@@ -294,11 +295,13 @@ export function* initModule(world: ModuleWorld, source: ModuleSource, args = "")
   return 0;
 }
 
-/** do_one_initcall(). */
-function* initCall({ serve }: ModuleWorld, va: bigint): Program<bigint> {
-  return serve === undefined
-    ? yield* call("do_one_initcall_mod", va)
-    : yield* callUp(serve, "do_one_initcall_mod", va);
+/** Calls the module's init (do_one_initcall()) or its exit function. */
+function* callModule(
+  { serve }: ModuleWorld,
+  fn: "do_one_initcall_mod" | "module_exit_mod",
+  va: bigint,
+): Program<bigint> {
+  return serve === undefined ? yield* call(fn, va) : yield* callUp(serve, fn, va);
 }
 
 function* lookAt(image: Image, va: bigint): Program<GuestModule> {
@@ -339,7 +342,7 @@ export function* deleteModule(world: ModuleWorld, name: string): Program<number>
     return { ...m, state: "going" };
   });
   if (typeof found === "number") return found;
-  yield* call("module_exit_mod", found.va);
+  yield* callModule(world, "module_exit_mod", found.va);
   yield* tellGoing(world.notifiers, found);
   yield* freeModule(image, found);
   return 0;

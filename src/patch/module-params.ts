@@ -56,7 +56,8 @@ export function readParams(read: Read, mod: bigint): readonly KernelParam[] {
 /** The values that a parameter's text stands for, undefined when it is none of its kind. */
 function valuesOf(p: KernelParam, text: string): readonly bigint[] | undefined {
   if (p.ops === MODULE_CONSTANTS.PARAM_OPS_BOOL) {
-    const m = /^(?:([1yYtT]|on)|([0nNfF]|off))$/i.exec(text);
+    // kstrtobool(): the first character decides, after an o the second one.
+    const m = /^(?:([1yt]|on)|([0nf]|of))/i.exec(text);
     return m === null ? undefined : [m[1] === undefined ? 0n : 1n];
   }
   const words = p.ops === MODULE_CONSTANTS.PARAM_OPS_ARRAY ? text.split(",") : [text];

@@ -253,6 +253,10 @@ export class Lab {
     return m;
   }
 
+  imageOf(module: string): Image {
+    return this.#module(module).image;
+  }
+
   /** The address of a symbol of the kernel, or of a module. */
   va(symbol: string, module?: string): bigint {
     if (module === undefined) return symbolVa(this.image, symbol);

@@ -24,6 +24,24 @@ C_FUNC_START_NOTRACE probe_post
 	ret
 SYM_FUNC_END probe_post
 
+# A pre_handler that calls a function with a probe of its own.
+C_FUNC_START_NOTRACE probe_pre_calls
+	lock incq probe_pre_hits(%rip)
+	call	probe_inner
+	movq	%rax, probe_rax(%rip)
+	xorl	%eax, %eax
+	FRAME_END
+	ret
+SYM_FUNC_END probe_pre_calls
+
+# rdi: kprobe, rsi: pt_regs. Its own word, for a probe that is not to be hit.
+C_FUNC_START_NOTRACE probe_pre_other
+	lock incq probe_other_hits(%rip)
+	xorl	%eax, %eax
+	FRAME_END
+	ret
+SYM_FUNC_END probe_pre_other
+
 # rdi: node, rsi: pt_regs when the function has returned.
 C_FUNC_START_NOTRACE probe_return
 	lock incq probe_returns(%rip)
@@ -65,7 +83,9 @@ SYM_FUNC_START probe_inner
 SYM_FUNC_END probe_inner
 
 	.data
-	.globl	probe_pre_hits, probe_post_hits, probe_ip, probe_rdi, probe_returns, probe_rax
+	.globl	probe_other_hits, probe_pre_hits, probe_post_hits, probe_ip, probe_rdi, probe_returns, probe_rax
+probe_other_hits:
+	.quad	0
 probe_pre_hits:
 	.quad	0
 probe_post_hits:

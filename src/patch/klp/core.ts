@@ -12,6 +12,7 @@ import {
   log,
   MODULE,
   readField,
+  readString,
   readModule,
   symbolVa,
   withMutex,
@@ -38,15 +39,7 @@ import {
   UNPATCHED,
   type Tried,
 } from "./transition.ts";
-import {
-  readPatch,
-  readPatches,
-  readStates,
-  readString,
-  see,
-  type KlpObject,
-  type KlpPatch,
-} from "./view.ts";
+import { readPatch, readPatches, readStates, see, type KlpObject, type KlpPatch } from "./view.ts";
 
 const { EBUSY, EINVAL } = CONSTANTS;
 const EEXIST = 17;

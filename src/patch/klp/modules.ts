@@ -1,6 +1,7 @@
 // livepatch among the loadable modules: patches that are modules, with an init function that enables them, and objects that
 // are modules, which come and go. What the loader is given so that the two know each other.
-import { readModules, type Read } from "../../kernel/index.ts";
+import { kprobesModuleGoing, serveKprobeUpcall } from "../../ftrace/index.ts";
+import { readModules, type Program, type Read, type Upcall } from "../../kernel/index.ts";
 import type { Image } from "../../link/index.ts";
 import type { UnwinderName } from "../../unwind/index.ts";
 import {
@@ -33,12 +34,24 @@ function livepatchNotifier(k: KlpSystem): ModuleNotifier {
   };
 }
 
-/** The loader's world with livepatch in it. */
+/** kprobe_module_nb: an ordinary notifier, between those two. */
+function kprobesNotifier(k: KlpSystem): ModuleNotifier {
+  return { going: (mod) => kprobesModuleGoing(k.image, mod) };
+}
+
+/** What a module's init or exit function asks for: a livepatch or a probe. */
+function* serve(k: KlpSystem, up: Upcall): Program<bigint> {
+  const modules = (read: Read): readonly Image[] => k.modules(read).map((m) => m.image);
+  const answer = yield* serveKprobeUpcall({ image: k.image, modules }, up);
+  return answer ?? (yield* serveUpcall(k, up));
+}
+
+/** The loader's world with livepatch and kprobes in it. */
 export function klpModuleWorld(k: KlpSystem, sources: readonly ModuleSource[]): ModuleWorld {
   return {
     image: k.image,
     sources,
-    notifiers: [livepatchNotifier(k)],
-    serve: (up) => serveUpcall(k, up),
+    notifiers: [livepatchNotifier(k), kprobesNotifier(k)],
+    serve: (up) => serve(k, up),
   };
 }

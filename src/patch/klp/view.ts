@@ -8,6 +8,7 @@ import {
   KLP_STATE,
   look,
   readField,
+  readString,
   readUint,
   symbolVa,
   type GuestView,
@@ -50,24 +51,6 @@ export interface KlpPatch {
   readonly forced: boolean;
   readonly states: readonly { readonly id: bigint; readonly version: bigint }[];
   readonly objects: readonly KlpObject[];
-}
-
-const NAME_MAX = 512;
-const PAGE_SIZE = 4096;
-/** Bytes of a name that are read at once: never across a page. */
-const CHUNK = 32;
-
-/** The NUL-terminated string at va. */
-export function readString(read: Read, va: bigint): string {
-  let text = "";
-  for (let at = va; text.length < NAME_MAX;) {
-    const bytes = read(at, Math.min(CHUNK, PAGE_SIZE - Number(at % BigInt(PAGE_SIZE))));
-    const end = bytes.indexOf(0);
-    text += String.fromCharCode(...(end < 0 ? bytes : bytes.subarray(0, end)));
-    if (end >= 0) break;
-    at += BigInt(bytes.length);
-  }
-  return text.slice(0, NAME_MAX);
 }
 
 export function readFunc(read: Read, va: bigint): KlpFunc {
