@@ -342,6 +342,8 @@ describe("the sysctl ftrace_enabled", () => {
     });
     expect(k.do(() => ftraceEnableSysctl(k.image, false))).toBe(0);
     expect([...k.session.text()]).toEqual([...pristine]);
+    // The load may have been through the other site before.
+    const counted = k.word("test_word_b");
     // One goes and one comes.
     expect(k.do(() => unregisterFtraceFunction(k.image, early))).toBe(0);
     const late = k.do(() =>
@@ -358,7 +360,7 @@ describe("the sysctl ftrace_enabled", () => {
     expect(k.do(() => registerFtraceFunction(k.image, refused))).toBe(-EBUSY);
     expect([...k.session.text()]).toEqual([...pristine]);
     expect([k.do(() => call("test_target")), k.word("test_word_a"), k.word("test_word_b")]).toEqual(
-      [7n, 0n, 0n],
+      [7n, 0n, counted],
     );
     expect(k.do(() => ftraceEnableSysctl(k.image, true))).toBe(0);
     expect(callee(k, k.va("test_target"))).toBe(k.va("ftrace_caller"));
@@ -366,7 +368,7 @@ describe("the sysctl ftrace_enabled", () => {
       state(k).ops.find((o) => o.va === other)?.trampoline,
     );
     expect([k.do(() => call("test_target")), k.word("test_word_a")]).toEqual([8n, 0n]);
-    expect(k.word("test_word_b")).toBeGreaterThan(0n);
+    expect(k.word("test_word_b")).toBeGreaterThan(counted);
     // And off again, with the last of them gone before it comes back on.
     expect(k.do(() => ftraceEnableSysctl(k.image, false))).toBe(0);
     for (const va of [late, other]) {

@@ -89,7 +89,7 @@ function phaseOf(k: Kernel): (step: Step) => Phase | undefined {
     // The rollback writes 0 there.
     if (step.op === "write" && step.va === head && isUpdating && step.bytes.some((b) => b !== 0))
       return "with the functions in the hash";
-    if (step.op === "cmpxchg") return "after the state said success";
+    if (step.op === "cmpxchg" && step.va === state) return "after the state said success";
     if (step.op === "write" && step.bytes.length === 4 && isHooked && !isUpdating) {
       return "before the state is written";
     }
