@@ -7,8 +7,10 @@ import { OutOfMemory, PageTables } from "./frames.ts";
 import { MMAP_MIN_ADDR, PAGE, PROT_EXEC, PROT_READ, PROT_WRITE, TASK_SIZE } from "./linux.ts";
 import { VmaList, type Vma } from "./vma.ts";
 
-/** Where mmap starts to look, downwards, is so much above here as there is memory: the end of the window. */
+/** Where mmap starts to look, downwards, is so much above here as there is memory, less MMAP_APART: near the end of the window. */
 const MMAP_BASE = 0x7ffe_0000_0000n;
+/** Pages by which mappings begin apart from where the stack begins, in the order of a direct-mapped TLB. */
+const MMAP_APART = 64;
 /**
  * The stack of RLIMIT_STACK bytes, aligned to its size so that the machine can keep its shadow, and where its top is in the
  * window of the smallest memory and above what a small program is.
@@ -50,7 +52,7 @@ export class AddressSpace {
     this.#machine = machine;
     this.#tables = new PageTables(machine, root, firstFrame, nrFrames);
     // Page tables take one frame for 512 pages; some are kept for them and for the stack.
-    this.#mmapTop = PAGES_OF.mmap + nrFrames;
+    this.#mmapTop = PAGES_OF.mmap + nrFrames - MMAP_APART;
     this.#limit = nrFrames - firstFrame - Math.ceil(nrFrames / 128) - 16;
   }
 
