@@ -50,7 +50,7 @@ import { NOT_THERE, placed } from "./mmu";
 import { ea } from "./operand";
 import { the } from "./state";
 
-/** A step that was not done: the record that makes the loop end at \`up\`. */
+/** A step that was not done: the record that makes the loop end at `up`. */
 export function miss(up: usize): usize {
   store<u32>(MISSED, up);
   return MISS;
