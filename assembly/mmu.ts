@@ -297,8 +297,11 @@ function fillable(): bool {
 
 /** What `placed` answers for what a TLB does not have. */
 export const NOT_THERE: u32 = 0xffffffff;
-/** Turned over in T_VA where T_ADD is not 0, so that one comparison tells the window. */
-export const OUTSIDE: u64 = 0x8000000000000000;
+/**
+ * By so much T_VA is too low where T_ADD is not 0, so that one comparison tells the window. It changes which entry an address belongs
+ * into: no address that is looked up in an entry of the kind, canonical or not, can take it for one of the window.
+ */
+export const OUTSIDE: u64 = 0x80000;
 
 /** What to add to an address to have its place in RAM; 0 in the window. */
 function distance(va: u64, pa: u64): u32 {
@@ -310,7 +313,7 @@ function distance(va: u64, pa: u64): u32 {
 /** Enters what begins at `start`, in the page of `va`. */
 function enter(e: usize, start: u64, va: u64, pa: u64): void {
   const add = distance(va, pa);
-  store<u64>(e, add ? start ^ OUTSIDE : start, T_VA);
+  store<u64>(e, add ? start - OUTSIDE : start, T_VA);
   store<u32>(e, add, T_ADD);
 }
 
@@ -440,10 +443,10 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
 
 /** How far the start of what entry `e` holds is from the page of the T at `va`: 0 in the window, OUTSIDE outside. */
 export function readGap<T>(e: usize, va: u64): u64 {
-  return load<u64>(e, T_VA) ^ ((va + (sizeof<T>() - 1)) & ~(<u64>4095));
+  return ((va + (sizeof<T>() - 1)) & ~(<u64>4095)) - load<u64>(e, T_VA);
 }
 
-/** How far `va` is behind the start of what entry `e` holds, OUTSIDE turned over outside of the window. */
+/** How far `va` is behind the start of what entry `e` holds, and OUTSIDE more outside of the window. */
 export function writeGap(e: usize, va: u64): u64 {
   return va - load<u64>(e, T_VA);
 }
@@ -460,7 +463,7 @@ export function placed<T>(va: u64, tlb: usize, w: i32): u32 {
   const room = w ? writeRoom<T>(e) : 0;
   if (gap <= room) return (<u32>va) & WINDOW;
   const add = load<u32>(e, T_ADD);
-  return (gap ^ OUTSIDE) <= room && add ? <u32>va + add : NOT_THERE;
+  return gap - OUTSIDE <= room && add ? <u32>va + add : NOT_THERE;
 }
 
 /** Where the T at `va` lies in wasm memory, ready to be read (w = 0) or read and written (w = 1), or 0 and a fault. */

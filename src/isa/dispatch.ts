@@ -100,7 +100,7 @@ export function execute(up: usize): void {
 /** Finds the operand in memory of a near form: `p`, or the way out. */
 function placeText({ operand, type, write }: NearAccess, leave: string): string {
   const [gap, near, far] = write
-    ? ["writeGap(e, va)", "gap <= room", "(gap ^ OUTSIDE) > room"]
+    ? ["writeGap(e, va)", "gap <= room", "gap - OUTSIDE > room"]
     : [`readGap<${type}>(e, va)`, "!gap", "gap != OUTSIDE"];
   return [
     `const va = the<${operand}>().va(up); const e = tlbEntry(${write ? "w" : "r"}, va);`,

@@ -1,6 +1,6 @@
 // The machine's RAM as page frames, and the page tables that the host keeps for the program: which page has which
 // frame, with which rights. It asks no questions about rights; space.ts does. SDM Vol. 3A, "4-Level Paging". A page gets
-// the frame at the low 32 bits of its address where it can, because the core is fastest there (assembly/mmu.ts, hostAt).
+// the frame at the low 32 bits of its address where it can, because the core is fastest there (assembly/mmu.ts, placed).
 import type { Machine } from "../machine/index.ts";
 import { PAGE, PROT_EXEC, PROT_WRITE } from "./linux.ts";
 

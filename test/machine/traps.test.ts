@@ -276,9 +276,18 @@ describe("addresses", () => {
 });
 
 test("an address that differs in its highest bit from one that was just accessed is #GP", async () => {
-  for (const access of ["mov (%rbx), %rcx", "mov %rcx, (%rbx)", "push %rcx\n pop (%rbx)"]) {
+  const accesses = ["mov (%rbx), %rcx", "mov %rcx, (%rbx)", "push %rcx\n pop (%rbx)"];
+  // By an address whose low bits are its place in RAM, and by another one.
+  for (const [access, more] of accesses.flatMap(
+    (a) =>
+      [
+        [a, 0],
+        [a, 0x400000],
+      ] as const,
+  )) {
     const b = await Bare.make(`
 start:	lea there(%rip), %rbx
+	add $${more}, %rbx
 	mov $40, %edx
 1:	mov (%rbx), %rcx
 	mov %rcx, (%rbx)
@@ -289,6 +298,7 @@ bad:	${access}
 	.balign 4096
 there:	.quad 0
 `);
+    b.put(0x5010n, 0x83n);
     expect(b.toTrap(), access).toMatchObject({ vector: 13, code: 0n });
   }
 });
