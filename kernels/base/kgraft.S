@@ -2,7 +2,8 @@
 # the annotated points at which a kernel thread may change. kernel: SUSE's kernel/kgraft.c.
 # The flag "in progress" of a user task is the checkpoint's own, under the policy that lets it pass (checkpoint.S).
 # DIFFERS: one stub that looks at the function's state where kGraft registers a slow and a fast one in turn, and the next patch of a
-# function takes the ops of the one below over, so that there is no moment with two; kernel threads are annotated once, in kthread_should_stop(), and in the workers' loop.
+# function takes the ops of the one below over, so that there is no moment with two; what unregistering the slow stub waits for,
+# everybody who is in it, the mechanism waits for before the next patching may begin; kernel threads are annotated once, in kthread_should_stop(), and in the workers' loop.
 
 	.include "kernel.inc"
 
@@ -23,6 +24,7 @@ C_FUNC_START_NOTRACE kgr_stub
 	sete	%al
 	jmp	3f
 1:	GET_CURRENT %r8
+SYM_INNER_LABEL kgr_asks			/* the state was SLOW or REVERT_SLOW: whoever finishes waits for those who are here */
 	cmpl	$0, kgr_immutable(%rip)
 	je	2f
 SYM_INNER_LABEL kgr_mark_task_in_progress

@@ -196,7 +196,7 @@ SYM_FUNC_END set_current_kprobe
 	.text
 
 # rdi: kprobe, with an address or the name of a symbol. Returns 0 or an errno. From the init function of a module.
-C_FUNC_START_NOTRACE register_kprobe
+C_FUNC_START register_kprobe
 	movq	%rdi, %rsi
 	movl	$UPCALL_REGISTER_KPROBE, %edi
 	call	patch_upcall
@@ -205,7 +205,7 @@ C_FUNC_START_NOTRACE register_kprobe
 SYM_FUNC_END register_kprobe
 
 # rdi: kprobe. When it returns nobody is in its handlers. From the exit function of a module, or its init function.
-C_FUNC_START_NOTRACE unregister_kprobe
+C_FUNC_START unregister_kprobe
 	movq	%rdi, %rsi
 	movl	$UPCALL_UNREGISTER_KPROBE, %edi
 	call	patch_upcall

@@ -21,7 +21,7 @@ import { ftraceRunUpdateCode, type Command } from "./code.ts";
 import { hashRecUpdate, hashUpdateIpmodify, type SiteOps, type WorkingRecord } from "./record.ts";
 import { hasFlag, readFtrace, readFtraceOps, type FtraceOps, type FtraceState } from "./state.ts";
 import { createTrampoline } from "./trampoline.ts";
-import { synchronizeRcuTasks } from "./rcu-tasks.ts";
+import { synchronizeCallbacks } from "./rcu-tasks.ts";
 
 const { EBUSY, EINVAL, ENODEV, ENOENT, ENOMEM } = ERRNO;
 const F = FTRACE_CONSTANTS;
@@ -343,9 +343,7 @@ function* ftraceShutdown(image: Image, opsVa: bigint): Program<number> {
     if (!ok) return -ENODEV;
   }
   yield* setOps(opsVa, "flags", BigInt(flags));
-  // Somebody may be in the callback with preemption off, or preempted in the trampoline.
-  yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
-  yield* synchronizeRcuTasks(image);
+  yield* synchronizeCallbacks(image);
   yield* freeTrampoline(image, { ...ops, flags });
   return 0;
 }

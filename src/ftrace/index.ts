@@ -10,7 +10,7 @@ export {
   unregisterFtraceFunction,
 } from "./ftrace.ts";
 export { ftraceLocation } from "./location.ts";
-export { synchronizeRcuTasks } from "./rcu-tasks.ts";
+export { synchronizeCallbacks, synchronizeRcuTasks } from "./rcu-tasks.ts";
 export {
   isFtraceTrampoline,
   readFtrace,

@@ -26,7 +26,7 @@ import { findSymbol, formatAddress, symbolAt, type Image } from "../link/index.t
 import { ftraceSetFilterIp, registerFtraceFunction, unregisterFtraceFunction } from "./ftrace.ts";
 import { probedInsn, readKprobes, slotBytes, type ListedKprobe } from "./kprobe-insn.ts";
 import type { ModuleRange } from "./module.ts";
-import { synchronizeRcuTasks } from "./rcu-tasks.ts";
+import { synchronizeCallbacks } from "./rcu-tasks.ts";
 import { readRecords } from "./state.ts";
 
 const { EBUSY, EINVAL, ENOENT, ENOMEM } = ERRNO;
@@ -272,8 +272,7 @@ export function* unregisterKprobeAt(image: Image, kp: bigint): Program<void> {
   });
   yield* writeField(KPROBE, kp, "addr", 0n);
   if (found === undefined) return;
-  yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
-  yield* synchronizeRcuTasks(image);
+  yield* synchronizeCallbacks(image);
   if (found.slot !== 0n) yield* call("module_memfree", found.slot);
 }
 

@@ -27,6 +27,15 @@ function* holdouts(image: Image): Program<readonly Holdout[]> {
   );
 }
 
+/**
+ * Returns when nobody is in a callback, or in a trampoline that calls it, any more who was there at the call: with preemption
+ * off, in an interrupt, or preempted. kernel: kernel/trace/ftrace.c, ftrace_shutdown()
+ */
+export function* synchronizeCallbacks(image: Image): Program<void> {
+  yield* call("schedule_on_each_cpu", symbolVa(image, "rcu_tasks_be_rude"));
+  yield* synchronizeRcuTasks(image);
+}
+
 /** Returns when every task that was preempted or running at the call has switched voluntarily or been in user mode. */
 export function* synchronizeRcuTasks(image: Image): Program<void> {
   let waiting = yield* holdouts(image);

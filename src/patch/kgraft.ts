@@ -7,7 +7,7 @@ import {
   ftraceSetFilterIp,
   makeFtraceOps,
   registerFtraceFunction,
-  synchronizeRcuTasks,
+  synchronizeCallbacks,
   unregisterFtraceFunction,
 } from "../ftrace/index.ts";
 import {
@@ -178,7 +178,7 @@ function* uninstall(image: Image, patch: bigint, funs: readonly KgrFun[]): Progr
     }
   }
   // Who is in the stub of a function that goes has left it.
-  if (isShared) yield* synchronizeRcuTasks(image);
+  if (isShared) yield* synchronizeCallbacks(image);
 }
 
 /** Installs the stubs of a patch; all or none. Answers 0 or an errno. */
@@ -330,17 +330,22 @@ function dropped(all: readonly KgrPatch[], patch: KgrPatch): readonly KgrFun[] {
   return others.filter((f) => f.state === APPLIED && !kept.has(f.locName));
 }
 
-/** kgr_replace_all(): the others are gone, and their modules may go. */
-function* replaceAll(image: Image, patch: KgrPatch, gone: readonly KgrFun[]): Program<void> {
-  const others = (yield* patches(image)).filter((p) => p.va !== patch.va);
-  for (const p of others) yield* setState(p.funs, REVERTED);
+/** The stubs of what a replacing patch drops; nobody is in them when it returns. */
+function* unhook(image: Image, gone: readonly KgrFun[]): Program<void> {
   for (const ops of new Set(gone.map((f) => f.ops))) {
     yield* unregisterFtraceFunction(image, ops);
     yield* freeFtraceOps(ops);
   }
+}
+
+/** kgr_replace_all(): nobody can come to the others any more, and their modules may go. */
+function* replaceAll(image: Image, patch: KgrPatch): Program<void> {
+  const others = (yield* patches(image)).filter((p) => p.va !== patch.va);
   for (const f of patch.funs) yield* writeField(KGR_PATCH_FUN, f.va, "loc_old", f.locName);
-  yield* synchronizeRcuTasks(image);
-  for (const p of others) yield* freePatch(p);
+  for (const p of others) {
+    yield* setState(p.funs, REVERTED);
+    yield* freePatch(p);
+  }
 }
 
 function* enable(request: Request): Program<Outcome> {
@@ -382,7 +387,11 @@ function* enable(request: Request): Program<Outcome> {
   }
   const switched = yield* untilNobodyIsLeft(request);
   yield* setState(patch.funs, APPLIED);
-  if (replace === true) yield* replaceAll(image, patch, gone);
+  yield* unhook(image, gone);
+  // Whoever has read SLOW still asks, and the next patch would answer him: he has left the stub. As in kgr_switch_fops(),
+  // where the slow stub's ops goes.
+  yield* synchronizeCallbacks(image);
+  if (replace === true) yield* replaceAll(image, patch);
   yield* addRefs(yield* patches(image), patch.va, 1n);
   yield* finalized(image);
   return outcome("applied", "everybody passed the boundary", [], switched);

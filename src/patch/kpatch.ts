@@ -2,7 +2,8 @@
 // walk the stack of every thread, and if no patched function is on any of them publish the redirections. If one is, or if an
 // NMI went through the handler meanwhile, all is taken back and the user's tool tries again.
 // kernel: kpatch's kmod/core/core.c, kpatch_register(), kpatch_unregister(); the handler is kernels/base/kpatch.S.
-// DIFFERS: the module stays loaded between two tries of the user's tool; no load and unload hooks.
+// DIFFERS: the module stays loaded between two tries of the user's tool; no load and unload hooks; a stack that cannot be walked
+// for sure is busy, where kpatch looks at what dump_trace() finds of it and misses what that does not find.
 import {
   ftraceFreeFilter,
   ftraceSetFilterIp,

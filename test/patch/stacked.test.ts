@@ -2,7 +2,9 @@
 // not switched yet gets the variant below, never the original; the two come out again in order, or the second one alone stays.
 import { beforeAll, describe, expect, it } from "vitest";
 import { leftovers, takeInventory } from "../../src/check/index.ts";
+import { currentTask, sleep, type Program, type Task } from "../../src/kernel/index.ts";
 import { findSymbol, type Image } from "../../src/link/index.ts";
+import { seededSchedule } from "../../src/machine/index.ts";
 import {
   MECHANISMS,
   planPatch,
@@ -10,6 +12,7 @@ import {
   type Outcome,
   type Request,
 } from "../../src/patch/index.ts";
+import { isFlagged } from "../../src/patch/checkpoint.ts";
 import { unloadModule } from "../../src/patch/module.ts";
 import { loadScenario, type BuiltScenario } from "../../src/scenario/index.ts";
 import { Kernel } from "../kernel/programs.ts";
@@ -148,6 +151,60 @@ describe("kgraft", () => {
     expect(said(k)).toEqual(["kgr: can't patch, this patch is still referenced"]);
     expect(k.session.text()).toEqual(text);
     expect(leftovers(inventory, takeInventory(k.session))).toEqual([]);
+    expect(given(k)).toEqual({ last: [0x33n], mixtures: 0n });
+  });
+
+  it("says that it succeeded when nobody is in the slow stub any more: the next patch would send him to the original", () => {
+    const k = new Kernel(built);
+    const { session } = k;
+    const { first, next } = requests();
+    const patchd = session.tasks().find((t) => t.comm === "patchd")?.cpu ?? -1;
+    let held: Task | undefined;
+    session.watch({ kind: "stop", lo: k.va("kgr_asks"), id: 1 });
+    session.onStop = (_, vcpu) => {
+      if (vcpu === patchd || held !== undefined || k.word("kgr_immutable", 4) !== 0n) return;
+      if (session.tasks().some(isFlagged)) return;
+      held = currentTask(session.read, k.image, session.machine.reg(vcpu, "gs_base"));
+      // It has read the state, and goes on when patchd's CPU has done this.
+      const slices = Array.from({ length: 60 }, () => ({ vcpu: patchd, units: 1000 }));
+      session.reschedule(seededSchedule(1, slices));
+    };
+    const both = function* (): Program<readonly Outcome[]> {
+      return [yield* m.enable(first), yield* m.enable(next)];
+    };
+    expect(k.do(both, 40_000_000).map((r) => r.result)).toEqual(["applied", "applied"]);
+    expect(held).toMatchObject({ comm: "worker", isKthread: false });
+    expect(given(k)).toEqual({ last: [0x33n], mixtures: 0n });
+  });
+
+  it("sends nobody back to what it has dropped, however slowly it replaces all others", () => {
+    const k = new Kernel(built);
+    const { first, next } = requests();
+    const local = first.plan.functions.find((f) => f.name === "steady_local");
+    if (local === undefined) throw new Error("the first patch has no steady_local");
+    ask(k, m, "enable", first);
+    k.session.watch({ kind: "entry", lo: local.bodyVa, id: 1 });
+    k.session.watch({ kind: "entry", lo: local.newBodyVa, id: 2 });
+    const from = k.session.events().records.length;
+    const program = function* (): Program<Outcome> {
+      const enable = m.enable({ ...next, replace: true });
+      let r = enable.next();
+      while (!r.done) {
+        const isWrite = r.value.op === "write";
+        const answer = yield r.value;
+        if (isWrite) yield* sleep(2);
+        r = enable.next(answer);
+      }
+      return r.value;
+    };
+    expect(k.do(program, 40_000_000).result).toBe("applied");
+    const ids = k.session
+      .events()
+      .records.slice(from)
+      .map((r) => r.id);
+    const firstOld = ids.indexOf(1);
+    expect(firstOld).toBeGreaterThan(0);
+    expect(ids.slice(firstOld).filter((id) => id === 2)).toEqual([]);
     expect(given(k)).toEqual({ last: [0x33n], mixtures: 0n });
   });
 
