@@ -3,7 +3,15 @@
 // of a try: the one task of the load sleeps, and the machine is stopped right behind a tick, so that none preempts patchd meanwhile.
 import { beforeAll, describe, expect, it } from "vitest";
 import { leftovers, takeInventory } from "../../src/check/index.ts";
-import { CONSTANTS, PERCPU, perCpuVa, readUint, sleep, symbolVa, type Step } from "../../src/kernel/index.ts";
+import {
+  CONSTANTS,
+  PERCPU,
+  perCpuVa,
+  readUint,
+  sleep,
+  symbolVa,
+  type Step,
+} from "../../src/kernel/index.ts";
 import {
   MECHANISMS,
   planPatch,
