@@ -53,6 +53,7 @@ export const SEG_LDTR = 0x116e;
 export const HALTED = 0x1170; // u32: 1 after hlt until an interrupt, 2 shut down, 3 waiting for a start-up IPI
 export const INT_SHADOW = 0x1174; // u32: SHADOW_*
 export const NMI_BLOCKED = 0x1178; // u32: from an NMI to the next iret
+export const SEG_DPL = 0x117c; // u32: 4 | DPL of what es, ds, fs and gs were loaded with, 3 for conforming code; 4 bits each, by number
 export const TIME = 0x1180; // u64: this vCPU's virtual time, in instructions
 export const RETIRED = 0x1188; // u64: instructions that this vCPU retired
 export const STK_LO = 0x1190; // the stack that rsp is on: low end, size, shadow, top of its chain
@@ -355,6 +356,7 @@ export const CAREFUL_STALE = 8; // executes what it has fetched until it seriali
 export const CAREFUL_STORES = 16; // has a store buffer
 export const CAREFUL_TLB = 64; // keeps translations until something invalidates them
 export const CAREFUL_ALIGN = 128; // user accesses have to be aligned: CPL 3, CR0.AM, EFLAGS.AC
+export const CAREFUL_RING = 256; // CPL 1 or 2, which have neither a TLB nor blocks of their own
 export const CAREFUL_SPLIT = 32; // the store of an unlocked read-modify-write waits
 // What an instruction was, where that decides about traps behind it.
 export const LAST_SOFTWARE = 1; // a software interrupt that was delivered: no single step follows

@@ -31,12 +31,12 @@ import {
 import { UOP_MOVED, UOP_STALE } from "./ids";
 import { flushTlb, flushWriteTlb } from "./mmu";
 
-/** Bits 62 and 63 of a key: decoded for user mode, one instruction only. */
-const KEY_PA: u64 = 0x3fffffffffffffff;
+/** Bits 61 to 63 of a key: decoded for ring 1 or 2, for user mode, one instruction only. */
+const KEY_PA: u64 = 0x1fffffffffffffff;
 const LARGEST: u32 = 0x4000; // more than the biggest block takes
 
 function bucket(key: u64): usize {
-  const h = <u32>(key ^ (key >> 17) ^ (key >> 62));
+  const h = <u32>(key ^ (key >> 17) ^ (key >> 61));
   return BLOCK_HASH + ((h & (BLOCK_HASH_ENTRIES - 1)) << 2);
 }
 

@@ -19,6 +19,18 @@ export function descriptor(selector: i32, ext: i32): u64 {
   return systemRead<u64>(descriptorVa(selector));
 }
 
+/**
+ * The upper half of the system descriptor of a selector, whose type is known: it has 16 bytes. Sets FAULT when it lies
+ * behind the end of its table or cannot be read.
+ */
+export function upperHalf(selector: i32): u64 {
+  if (<u64>(selector | 7) + 8 > load<u64>(selector & 4 ? LDTR_LIMIT : GDTR_LIMIT)) {
+    fault(Vector.GP, selector & 0xfffc);
+    return 0;
+  }
+  return systemRead<u64>(descriptorVa(selector) + 8);
+}
+
 export function dplOf(d: u64): i32 {
   return (<i32>(d >> 45)) & 3;
 }

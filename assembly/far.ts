@@ -30,7 +30,6 @@ import {
 } from "./abi";
 import {
   descriptor,
-  descriptorVa,
   dplOf,
   isCode,
   isCode64,
@@ -39,6 +38,7 @@ import {
   isStack,
   markAccessed,
   typeOf,
+  upperHalf,
 } from "./descriptor";
 import { trackEntry } from "./cet";
 import { setArithmetic } from "./flags";
@@ -50,12 +50,12 @@ import {
   selectTlb,
   setEfl,
   stackFaultWith,
-  systemRead,
   systemSlot,
   systemWrite,
 } from "./mmu";
 import { Memory } from "./operand";
 import { moved, record, rose } from "./shadow";
+import { leaveSegments } from "./segment";
 import { exit, fault, leaveAt, nextRip, ripOf, the } from "./state";
 import { tssStack } from "./trap";
 
@@ -158,6 +158,7 @@ export function iret<T>(up: usize): usize {
   setArithmetic(<i32>flags);
   store<u16>(SEG_SS, <u16>ss);
   enter(cs, rpl, rip);
+  if (rpl > oldCpl) leaveSegments(rpl);
   store<u64>(RSP, newSp);
   moved(rip);
   store<u32>(LAST, load<u32>(LAST) | LAST_IRET);
@@ -205,6 +206,7 @@ function farReturn<T>(up: usize, extra: u64): usize {
   rose(sp + 2 * sizeof<T>());
   store<u16>(SEG_SS, <u16>ss);
   enter(cs, rpl, rip);
+  leaveSegments(rpl);
   store<u64>(RSP, newSp + extra);
   moved(rip);
   return 0;
@@ -266,7 +268,7 @@ function throughGate(up: usize, gate: i32, lo: u64, calls: bool): usize {
   const cpl = load<i32>(CPL);
   if (dplOf(lo) < cpl || (gate & 3) > dplOf(lo)) return usize(fault(Vector.GP, gate & 0xfffc));
   if (!isPresent(lo)) return usize(fault(Vector.NP, gate & 0xfffc));
-  const hi = systemRead<u64>(descriptorVa(gate) + 8);
+  const hi = upperHalf(gate);
   if (load<i32>(FAULT) >= 0) return 0;
   if ((hi >> 40) & 0x1f) return usize(fault(Vector.GP, gate & 0xfffc));
   const cs = (<i32>(lo >> 16)) & 0xffff;

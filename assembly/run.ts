@@ -30,6 +30,7 @@ import {
   NMI_BLOCKED,
   ONE,
   P_DEADLINE,
+  P_INIT,
   P_NMI,
   RAM,
   RAM_SIZE,
@@ -65,6 +66,7 @@ import { specialise } from "./specialise";
 
 const SINGLE: u64 = 0x8000000000000000;
 const USER_CODE: u64 = 0x4000000000000000;
+const MIDDLE_CODE: u64 = 0x2000000000000000;
 const NOWHERE: u64 = ~(<u64>0);
 const BUFFER: usize = 0xc100; // bytes of an instruction that goes on in the next page
 
@@ -205,8 +207,11 @@ function lookUp(single: bool): usize {
   }
   const pa = fetchPa(rip);
   if (pa == NOWHERE) return 0;
-  // Privileged instructions decode to #GP outside ring 0, so the two privileges have blocks of their own.
-  const key = pa | (load<i32>(CPL) == 3 ? USER_CODE : 0) | (single ? SINGLE : 0);
+  // Privileged instructions decode to #GP outside ring 0, so the privileges have blocks of their own; rings 1 and 2 execute
+  // alone, and have none in the jump cache.
+  const cpl = load<i32>(CPL);
+  const ring = cpl == 3 ? USER_CODE : cpl ? MIDDLE_CODE : 0;
+  const key = pa | ring | (single ? SINGLE : 0);
   let b = findBlock(key);
   if (!b) b = build(rip, pa, key);
   if (b && !single && load<u32>(b, B_LIVE)) {
@@ -313,6 +318,7 @@ function eventsDue(): bool {
   if (f & (<u64>(TF | RF)) || load<u32>(CAREFUL)) return true;
   const p = apicOf(load<u32>(CURRENT));
   return (
+    load<u32>(p, P_INIT) != 0 ||
     (load<u32>(p, P_NMI) != 0 && !load<i32>(NMI_BLOCKED)) ||
     ((f & IF) != 0 && pending(p) >= 0) ||
     // A timer that was set in the middle of a grant fires in the middle of it.

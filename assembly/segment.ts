@@ -16,6 +16,7 @@ import {
   LDTR_LIMIT,
   RIP,
   RSP,
+  SEG_DPL,
   SEG_ES,
   SEG_LDTR,
   SEG_TR,
@@ -38,8 +39,9 @@ import {
   limitOf,
   markAccessed,
   typeOf,
+  upperHalf,
 } from "./descriptor";
-import { canonical, reach, reachStack, systemByte, systemRead } from "./mmu";
+import { canonical, reach, reachStack, systemByte } from "./mmu";
 import { Memory, Operand } from "./operand";
 import { setZero } from "./flags";
 import { rose } from "./shadow";
@@ -49,6 +51,7 @@ const CR4_UMIP: u64 = 0x800;
 const CR4_FSGSBASE: u64 = 0x10000;
 const FS: i32 = 4;
 const GS: i32 = 5;
+const CS: i32 = 1;
 const SS: i32 = 2;
 const TYPE_LDT: i32 = 2;
 const TYPE_TSS: i32 = 9;
@@ -102,7 +105,7 @@ function selectorAt<S extends Operand, T>(up: usize): i32 {
 
 /** The 64-bit base of a system descriptor. Sets FAULT if its upper half cannot be read. */
 function systemBase(selector: i32, d: u64): u64 {
-  return baseOf(d) | (systemRead<u64>(descriptorVa(selector) + 8) << 32);
+  return baseOf(d) | (upperHalf(selector) << 32);
 }
 
 /** The descriptor of LTR and LLDT, of one type and in the GDT. 0 with the fault. */
@@ -191,10 +194,32 @@ export function movFromSeg<D extends Operand, T>(up: usize): bool {
   return putSelector<D, T>(up, <i64>load<u16>(SEG_ES + ((load<u16>(up, U_B) & 7) << 1)));
 }
 
+/** Keeps of a descriptor what a return to an outer privilege asks of it. */
+function noteDpl(n: i32, dpl: u32): void {
+  const at = n << 2;
+  store<u32>(SEG_DPL, (load<u32>(SEG_DPL) & ~((<u32>15) << at)) | ((4 | dpl) << at));
+}
+
+/**
+ * After a return from an inner privilege: data segment registers that the outer one might not have loaded become null,
+ * null ones 0. The bases of FS and GS stay. A selector that the host has set counts as its RPL says.
+ * SDM Vol. 2, "IRET", RETURN-TO-OUTER-PRIVILEGE-LEVEL.
+ */
+export function leaveSegments(cpl: u32): void {
+  for (let n = 0; n <= GS; n++) {
+    if (n == CS || n == SS) continue;
+    const at = SEG_ES + (n << 1);
+    const known = (load<u32>(SEG_DPL) >> (n << 2)) & 7;
+    const dpl = known ? known & 3 : <u32>load<u16>(at) & 3;
+    if (!(load<u16>(at) & 0xfffc) || dpl < cpl) store<u16>(at, 0);
+  }
+}
+
 /** Loads segment register `n`, as MOV, POP and LSS do. False with the fault. */
 export function loadSegment(n: i32, sel: i32): bool {
   const cpl = load<i32>(CPL);
   let base: u64 = 0;
+  let dpl: u32 = 0;
   if (sel & 0xfffc) {
     const d = descriptor(sel, 0);
     if (load<i32>(FAULT) >= 0) return false;
@@ -216,8 +241,10 @@ export function loadSegment(n: i32, sel: i32): bool {
     }
     if (!markAccessed(sel, d)) return false;
     base = baseOf(d);
+    dpl = isCode(d) && isConforming(d) ? 3 : dplOf(d);
   } else if (n == SS && (cpl == 3 || (sel & 3) != cpl)) return fault(Vector.GP, 0);
   store<u16>(SEG_ES + (n << 1), <u16>sel);
+  noteDpl(n, dpl);
   if (n == FS) store<u64>(FS_BASE, base);
   if (n == GS) store<u64>(GS_BASE, base);
   return true;

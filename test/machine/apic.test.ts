@@ -214,3 +214,16 @@ one:	nop
     expect(b.toTrap()).toMatchObject({ vector: 0x58, rip: b.symbol("one") });
   });
 });
+
+test("an INIT to oneself stops the vCPU behind the write, however the run is cut", async () => {
+  for (const slice of [1, 2, 1000]) {
+    const b = await Bare.make(`${WRITE}start: ${ON} apic 0x830, 0x4500\n ${SPIN}`);
+    let used = 0;
+    for (let exit = "none"; exit === "none" && used < 1000;) {
+      const r = b.run(slice);
+      exit = r.exit;
+      used += r.used;
+    }
+    expect([slice, b.machine.reg(0, "r15"), b.machine.retired]).toEqual([slice, 0n, 8]);
+  }
+});

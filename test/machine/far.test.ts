@@ -1,6 +1,6 @@
 // Far transfers and what loads selectors, as SDM Vol. 2 has "IRET", "RET", "CALL" and "LAR" in 64-bit mode.
 import { describe, expect, test } from "vitest";
-import { GDTR_LIMIT, LDTR_BASE, SEG_CS, TR_LIMIT } from "../../assembly/abi.ts";
+import { GDTR_LIMIT, LDTR_BASE, SEG_CS, SEG_ES, TR_LIMIT } from "../../assembly/abi.ts";
 import { Bare, KSTACK_TOP, USER_CS, USER_DS } from "./bare.ts";
 
 const GDT = 0xa000n;
@@ -203,7 +203,114 @@ after:	nop
   });
 });
 
+/** es, ds, fs and gs. */
+const dataSegments = (b: Bare): readonly number[] =>
+  [0, 3, 4, 5].map((i) => b.machine.core.view().getUint16(SEG_ES + i * 2, true));
+
+describe("a return to an outer privilege", () => {
+  const LOAD = `
+start:	mov $0x2b, %eax
+	mov %eax, %es
+	mov $0x18, %eax
+	mov %eax, %ds
+	mov $3, %eax
+	mov %eax, %fs
+	mov $0x70, %eax
+	mov %eax, %gs
+`;
+  test.each([
+    ["iretq", "push $0x2b\n push $0x42fff0\n push $2\n push $0x33\n push $probe\n iretq"],
+    ["lretq", "push $0x2b\n push $0x42fff0\n push $0x33\n push $probe\n lretq"],
+  ])("by %s takes the data segments away that it could not load", async (_, text) => {
+    const b = await withDescriptors(
+      `${LOAD} ${text}\n.section .user,"ax"\nprobe: vmcall\n`,
+      CONFORMING,
+    );
+    expect(b.toTrap()).toMatchObject({ vector: 6, cs: USER_CS });
+    expect(dataSegments(b)).toEqual([0x2b, 0, 0, 0x70]);
+  });
+
+  test("to the same one leaves them", async () => {
+    const b = await withDescriptors(
+      `${LOAD} push $0x18\n push %rsp\n push $2\n push $0x10\n lea 1f(%rip), %rax\n push %rax\n iretq\n1: vmcall\n`,
+      CONFORMING,
+    );
+    b.toVmcall();
+    expect(dataSegments(b)).toEqual([0x2b, 0x18, 3, 0x70]);
+  });
+});
+
+describe("ring 1", () => {
+  test.each([
+    ["clts", 13],
+    ["mov %cr3, %rax", 13],
+    ["vmcall", 6],
+  ])("has no part in what ring 0 has decoded at the same place: %s", async (insn, vector) => {
+    const b = await withDescriptors(
+      `
+start:	mov $2, %ebx
+	jmp probe
+again:	dec %ebx
+	jnz probe
+	push $0x79
+	push $0x1000
+	push $2
+	push $0x71
+	lea probe(%rip), %rax
+	push %rax
+	iretq
+probe:	${insn === "vmcall" ? "test %ebx, %ebx\n jnz again" : insn}
+inner:	${insn === "vmcall" ? "vmcall" : "jmp again"}
+`,
+      0x00afbb000000ffffn,
+      0x00cfb3000000ffffn,
+    );
+    const rip = b.symbol(vector === 6 ? "inner" : "probe");
+    expect(b.toTrap()).toMatchObject({ vector, cs: 0x71n, ss: 0x79n, rsp: 0x1000n, rip });
+  });
+
+  test("reaches the supervisor's pages and is cut anywhere alike", async () => {
+    const text = `
+start:	push $0x79
+	lea top(%rip), %rax
+	push %rax
+	push $2
+	push $0x71
+	lea inner(%rip), %rax
+	push %rax
+	iretq
+inner:	mov $100, %ecx
+1:	push %rcx
+	pop %rdx
+	add %rdx, %rbx
+	loop 1b
+	hlt
+	.balign 64
+	.skip 64
+top:
+`;
+    const ends = [];
+    for (const slice of [1, 3, 10_000]) {
+      const b = await withDescriptors(text, 0x00afbb000000ffffn, 0x00cfb3000000ffffn);
+      while (b.run(slice).exit === "none");
+      expect(b.seen()).toMatchObject({ vector: 13, code: 0n, cs: 0x71n });
+      ends.push([b.machine.reg(0, "rbx"), b.machine.retired]);
+    }
+    expect(ends[0]?.[0]).toBe(5050n);
+    expect(new Set(ends.map(String)).size).toBe(1);
+  });
+});
+
 describe("selectors", () => {
+  test.each([
+    ["ltr", 0x89n],
+    ["lldt", 0x82n],
+  ])("%s needs all sixteen bytes of the descriptor within the table", async (insn, type) => {
+    const b = await withDescriptors(`start: mov $0x70, %eax\nhere: ${insn} %ax\n`, (type << 40n) | 0x67n);
+    expect(b.toTrap()).toMatchObject({ vector: 13, code: 0x70n, rip: b.symbol("here") });
+  }); // prettier-ignore
+
+
   test("a local descriptor table is used for selectors with bit 2 set, and lldt checks it", async () => {
     const LDT = [0x0000820000000017n | (0xf000n << 16n), 0xffffffff80000000n >> 32n] as const;
     const b = await withDescriptors(

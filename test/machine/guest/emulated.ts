@@ -23,6 +23,7 @@ import {
   RAM,
   RAX,
   RIP,
+  SEG_DPL,
   SEG_ES,
   SFMASK,
   STAR,
@@ -95,6 +96,7 @@ export class EmulatedGuest {
     const x87 = s[W.x87] ?? 0n;
     for (let i = 0; i < 16; i++) view.setBigUint64(registerAt(x87, i), s[W.st + i] ?? 0n, true);
     SELECTORS.forEach((w, i) => view.setUint16(SEG_ES + i * 2, Number(s[w]), true));
+    view.setUint32(SEG_DPL, 0, true); // by their RPL
     view.setUint32(MXCSR, Number(s[W.mxcsr]), true);
     m.setReg(0, "cpl", (s[W.cs] ?? 0n) & 3n);
     m.setReg(0, "rflags", s[W.rflags] ?? 0n);
