@@ -7,6 +7,7 @@ import {
   CAREFUL_CODE,
   CAREFUL_DATA,
   CAREFUL_IO,
+  CPL,
   CR4,
   CURRENT,
   DB_PENDING,
@@ -96,6 +97,10 @@ function note(i: i32, at: u64, n: u64): void {
 function debugRegister(n: i32): i32 {
   if (n > 7 || ((n == 4 || n == 5) && load<u64>(CR4) & CR4_DE)) {
     fault(Vector.UD, 0);
+    return -1;
+  }
+  if (load<i32>(CPL)) {
+    fault(Vector.GP, 0);
     return -1;
   }
   if (load<u64>(DR7) & DR7_GD) {

@@ -13,6 +13,7 @@ import {
   CAREFUL_ALIGN,
   CAREFUL_CODE,
   CAREFUL_DATA,
+  CAREFUL_RING,
   CAREFUL_SPLIT,
   CAREFUL_STALE,
   CAREFUL_STORES,
@@ -113,6 +114,9 @@ export function selectTlb(): void {
   store<u32>(TLB_R, t);
   store<u32>(TLB_W, t + 2 * TLB_BYTES);
   store<u32>(JUMPS, JUMP_CACHES + ((v << 1) + user) * JUMP_BYTES);
+  const ring = load<i32>(CPL) % 3 ? CAREFUL_RING : 0;
+  if ((load<u32>(CAREFUL) & CAREFUL_RING) != <u32>ring)
+    store<u32>(CAREFUL, load<u32>(CAREFUL) ^ CAREFUL_RING);
   if (load<u64>(EFL) & (<u64>AC) || load<u32>(CAREFUL) & CAREFUL_ALIGN) checkAlignment();
 }
 
@@ -192,6 +196,11 @@ function setPte(pa: u64, old: u64, bits: u64): void {
   store<u64>(RAM + <usize>pa, old | bits);
 }
 
+/** Whether the error code of a page fault says that it was a fetch: when rights to execute exist. SDM Vol. 3A, "Page-Fault Exceptions". */
+function fetchesAreTold(): bool {
+  return ((load<u64>(EFER) & EFER_NXE) | (load<u64>(CR4) & CR4_SMEP)) != 0;
+}
+
 /**
  * Translates `va` for an access and sets accessed and dirty bits. Answers the physical address, or NOWHERE with the
  * fault recorded. A walk that finds a reserved bit faults with RSVD.
@@ -200,8 +209,7 @@ export function walk(va: u64, access: i32): u64 {
   if (!(load<u64>(CR0) & CR0_PG)) return va;
   const write = access & WRITE;
   const user = access & USER;
-  const code =
-    (write << 1) | (user ? 4 : 0) | (access & FETCH && load<u64>(EFER) & EFER_NXE ? 16 : 0);
+  const code = (write << 1) | (user ? 4 : 0) | (access & FETCH && fetchesAreTold() ? 16 : 0);
   if (!canonical(va)) {
     fault(Vector.GP, NONCANONICAL);
     return NOWHERE;
@@ -491,6 +499,19 @@ export function reachStack<T>(va: u64, w: i32): usize {
   const p = reach<T>(va, w);
   if (!p) stackFault();
   return p;
+}
+
+/** Whether a T could be written at `va` through rsp; nothing is, and no breakpoint is met. Sets FAULT if not. */
+export function mayWriteStack<T>(va: u64): bool {
+  if (placed<T>(va, load<u32>(TLB_W), 1) != NOT_THERE) return true;
+  const last = va + (sizeof<T>() - 1);
+  const access = mode(WRITE);
+  const across = ((va ^ last) & ~(<u64>4095)) != 0;
+  if (!canonical(last)) fault(Vector.GP, NONCANONICAL);
+  else if (walk(va, access) != NOWHERE && (!across || walk(last & ~(<u64>4095), access) != NOWHERE))
+    return true;
+  stackFault();
+  return false;
 }
 
 /** Turns a fault for a non-canonical address into #SS. */

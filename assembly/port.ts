@@ -131,16 +131,14 @@ function portString<F extends Ins, T>(up: usize): usize {
   if (!(load<u8>(up, U_MISC) & (MISC_REP | MISC_REPNE))) {
     return the<F>().do<T>(up) ? done(up) : 0;
   }
-  if (address(RCX, up)) {
-    if (!the<F>().do<T>(up)) return 0;
-    advance(RCX, up, -1);
-    if (address(RCX, up)) {
-      store<i32>(INT_SHADOW, SHADOW_REP);
-      leaveAt(up, ripOf(up), 0);
-      return 0;
-    }
-  }
-  return done(up);
+  // The right to the port is looked at even when nothing is left to move.
+  if (!address(RCX, up)) return mayUse(load<u16>(RDX), sizeof<T>()) ? done(up) : 0;
+  if (!the<F>().do<T>(up)) return 0;
+  advance(RCX, up, -1);
+  if (!address(RCX, up)) return done(up);
+  store<i32>(INT_SHADOW, SHADOW_REP);
+  leaveAt(up, ripOf(up), 0);
+  return 0;
 }
 
 /** The string forms; 64 bits are 32. */

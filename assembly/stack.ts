@@ -20,7 +20,7 @@ import {
   U_IMM,
 } from "./abi";
 import { rflags, setArithmetic } from "./flags";
-import { put, reachStack, setEfl } from "./mmu";
+import { mayWriteStack, put, reachStack, setEfl } from "./mmu";
 import { Operand } from "./operand";
 import { rose } from "./shadow";
 import { nextRip, leaveAt, the } from "./state";
@@ -72,8 +72,8 @@ export function leave<T>(up: usize): bool {
 }
 
 /**
- * ENTER: imm16 bytes, imm8 levels. DIFFERS: a nested ENTER that faults has written nothing; CPUs may have written some
- * of its slots.
+ * ENTER: imm16 bytes, imm8 levels. SDM Vol. 2, "ENTER": a final rsp that could not be written through is a page fault,
+ * too. DIFFERS: an ENTER that faults has written nothing; CPUs may have written some of its slots.
  */
 export function enter<T>(up: usize): bool {
   const size = <u64>load<u16>(up, U_IMM);
@@ -81,18 +81,23 @@ export function enter<T>(up: usize): bool {
   const sp = load<u64>(RSP);
   const bp = load<u64>(RBP);
   const frame = sp - sizeof<T>();
-  // All slots are checked before the first is written.
-  for (let i: u64 = 0; i <= level; i++)
+  const bottom = frame - <u64>level * sizeof<T>();
+  // All slots are checked before the first is written, in the order in which they are used.
+  if (!reachStack<T>(frame, 1)) return false;
+  for (let i: u64 = 1; i < level; i++) {
+    if (!reachStack<T>(bp - i * sizeof<T>(), 0)) return false;
     if (!reachStack<T>(frame - i * sizeof<T>(), 1)) return false;
-  for (let i: u64 = 1; i < level; i++) if (!reachStack<T>(bp - i * sizeof<T>(), 0)) return false;
+  }
+  if (level && !reachStack<T>(bottom, 1)) return false;
+  if (!mayWriteStack<T>(bottom - size)) return false;
   put<T>(reachStack<T>(frame, 1), <T>bp);
   for (let i: u64 = 1; i < level; i++) {
     const v = load<T>(reachStack<T>(bp - i * sizeof<T>(), 0));
     put<T>(reachStack<T>(frame - i * sizeof<T>(), 1), v);
   }
-  if (level) put<T>(reachStack<T>(frame - <u64>level * sizeof<T>(), 1), <T>frame);
+  if (level) put<T>(reachStack<T>(bottom, 1), <T>frame);
   store<T>(RBP, <T>frame);
-  store<u64>(RSP, frame - <u64>level * sizeof<T>() - size);
+  store<u64>(RSP, bottom - size);
   return true;
 }
 

@@ -182,16 +182,22 @@ export function swapgs(up: usize): bool {
   return true;
 }
 
+/** Whether control register `n` may be moved: that it exists comes before the privilege. The fault is recorded when not. */
+function mayMoveCr(n: i32): bool {
+  if (n != 0 && n != 8 && (n < 2 || n > 4)) return fault(Vector.UD, 0);
+  return load<i32>(CPL) ? fault(Vector.GP, 0) : true;
+}
+
 /** MOV from a control register: U_B is its number. */
 export function movFromCr<D extends Operand, T>(up: usize): bool {
   const n = load<u16>(up, U_B);
+  if (!mayMoveCr(n)) return false;
   let v: u64;
   if (n == 0) v = load<u64>(CR0);
   else if (n == 2) v = load<u64>(CR2);
   else if (n == 3) v = load<u64>(CR3);
   else if (n == 4) v = load<u64>(CR4);
-  else if (n == 8) v = <u64>(load<u32>(apicOf(load<u32>(CURRENT)), P_TPR) >> 4);
-  else return fault(Vector.UD, 0);
+  else v = <u64>(load<u32>(apicOf(load<u32>(CURRENT)), P_TPR) >> 4);
   the<D>().put<T>(the<D>().at<T>(up, 1), <i64>v);
   return true;
 }
@@ -202,6 +208,7 @@ const CR4_ALLOWED: u64 = 0x310ffc;
 
 export function movToCr<S extends Operand, T>(up: usize): usize {
   const n = load<u16>(up, U_A);
+  if (!mayMoveCr(n)) return 0;
   const v = load<u64>(load<u16>(up, U_B));
   if (n == 0) {
     if (v >> 32 || (v & 0x80000001) == 0x80000000 || (v & 0x60000000) == 0x20000000)
@@ -218,10 +225,10 @@ export function movToCr<S extends Operand, T>(up: usize): usize {
       return usize(fault(Vector.GP, 0));
     store<u64>(CR4, v);
     debugChanged();
-  } else if (n == 8) {
+  } else {
     if (v & ~(<u64>15)) return usize(fault(Vector.GP, 0));
     store<u32>(apicOf(load<u32>(CURRENT)), (<u32>v) << 4, P_TPR);
-  } else return usize(fault(Vector.UD, 0));
+  }
   if (n != 2 && n != 8) {
     if (load<u32>(CAREFUL) & CAREFUL_TLB) dropPages(n != 3);
     flushTlb(load<i32>(CURRENT));

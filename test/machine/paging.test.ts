@@ -1,6 +1,7 @@
 // Page rights, error codes, accessed and dirty bits, and accesses and instructions that cross pages. SDM Vol. 3A,
 // "4-Level Paging" and "Page-Fault Exceptions".
 import { describe, expect, test } from "vitest";
+import { EFER } from "../../assembly/abi.ts";
 import {
   ACCESSED,
   BOOT_TOP,
@@ -32,6 +33,7 @@ interface Access {
   readonly user?: boolean;
   readonly cr4?: bigint;
   readonly noWp?: boolean;
+  readonly noNx?: boolean;
   readonly rflags?: bigint;
   /** Error code, undefined when nothing faults. */
   readonly code: bigint | undefined;
@@ -55,6 +57,8 @@ const ACCESSES: readonly Access[] = [
   { what: "the same with CR0.WP clear", insn: STORE, flags: P, noWp: true, code: undefined },
   { what: "a kernel fetch of an NX page", insn: JUMP, flags: P | NX, code: 0x11n },
   { what: "a kernel fetch of a user page under SMEP", insn: JUMP, flags: P | US, cr4: CR4_SMEP, code: 0x11n },
+  { what: "the same without NX", insn: JUMP, flags: P | US, cr4: CR4_SMEP, noNx: true, code: 0x11n },
+  { what: "a user fetch of nothing without NX and SMEP", insn: JUMP, flags: 0n, user: true, noNx: true, code: 4n },
   { what: "a kernel load of a user page", insn: LOAD, flags: P | US, code: undefined },
   { what: "the same under SMAP", insn: LOAD, flags: P | US, cr4: CR4_SMAP, code: 1n },
   { what: "a store under SMAP", insn: STORE, flags: P | US | RW, cr4: CR4_SMAP, code: 3n },
@@ -74,6 +78,7 @@ describe("page rights", () => {
     if (a.user) b.enterUser("probe", 0, (a.rflags ?? 0n) | 2n);
     else m.setReg(0, "rflags", (a.rflags ?? 0n) | 2n);
     m.setReg(0, "cr4", m.reg(0, "cr4") | (a.cr4 ?? 0n));
+    if (a.noNx) b.set(0, EFER, 0x501n);
     if (a.noWp) m.setReg(0, "cr0", m.reg(0, "cr0") & ~CR0_WP);
     m.setReg(0, "rdi", D);
     m.setReg(0, "rax", 0xccn);

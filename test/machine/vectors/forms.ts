@@ -16,7 +16,7 @@ export interface VectorForm {
 
 /** Operations that ring 0 does otherwise than ring 3, besides those that only ring 0 may do. */
 const RING0 =
-  /^(movToSeg|popFlags|iret|int|syscall|cli|sti|acFlag|portIn|portOut|storeTable|storeSelector|rdtsc|retFar|callFar|jmpFar)/;
+  /^(movToSeg|popFlags|iret|int|syscall|cli|sti|acFlag|portIn|portOut|storeTable|storeSelector|rdtsc|retFar|mov(From|To)[CD]r|callFar|jmpFar)/;
 
 function sizesOf(row: Row): readonly Size[] {
   const wide = row.operands.some((o) => /^[EGZMROIPQ]v$|^r?eAX$|^rAX$/.test(o)) || /:v/.test(row.form.does);

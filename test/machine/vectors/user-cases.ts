@@ -51,7 +51,12 @@ const SETUPS: readonly (readonly [RegExp, (d: Draft) => void])[] = [
   [/^loadFar/, farPointer],
   [/^(lookAt|verify)/, (d) => putSelector(d, d.r.pick(SAME_SELECTORS))],
   [/^movFromSeg/, (d) => { if (!d.wild) d.o.reg = d.r.below(6); }],
-  [/^mov(From|To)[CD]r/, (d) => { d.o.reg = d.r.pick([0, 2, 3]); d.o.lock = false; }], // LOCK is CR8 on AMD
+  [/^mov(From|To)[CD]r/, (d) => {
+    // One of eight that there is not: #UD before the privilege counts. LOCK is CR8 on AMD.
+    const none = /Cr/.test(d.form.row.form.does) ? [1, 5, 6, 7, 9, 11, 15] : [8, 10, 15];
+    d.o.reg = d.r.pick(d.r.chance(12) ? none : [0, 2, 3]);
+    d.o.lock = false;
+  }],
   [/^bitString/, (d) => {
     if (d.o.reg !== RSP && !d.wild) d.reg(d.o.reg, BigInt(d.r.below(1200) - 600) | (d.o.size < 64 ? BigInt(d.r.u32()) << 32n : 0n));
   }],
