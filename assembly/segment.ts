@@ -210,7 +210,7 @@ export function leaveSegments(cpl: u32): void {
     if (n == CS || n == SS) continue;
     const at = SEG_ES + (n << 1);
     const known = (load<u32>(SEG_DPL) >> (n << 2)) & 7;
-    const dpl = known ? known & 3 : <u32>load<u16>(at) & 3;
+    const dpl = known ? known & 3 : (<u32>load<u16>(at)) & 3;
     if (!(load<u16>(at) & 0xfffc) || dpl < cpl) store<u16>(at, 0);
   }
 }

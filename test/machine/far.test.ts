@@ -310,7 +310,6 @@ describe("selectors", () => {
     expect(b.toTrap()).toMatchObject({ vector: 13, code: 0x70n, rip: b.symbol("here") });
   }); // prettier-ignore
 
-
   test("a local descriptor table is used for selectors with bit 2 set, and lldt checks it", async () => {
     const LDT = [0x0000820000000017n | (0xf000n << 16n), 0xffffffff80000000n >> 32n] as const;
     const b = await withDescriptors(
