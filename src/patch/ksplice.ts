@@ -1,27 +1,22 @@
 // ksplice, the forerunner: the running bytes must be the expected ones; then, with the machine stopped, every word of every
 // stack that could be an address inside a function of the patch stands in the way; then a jump is written over each entry.
-// Jeff Arnold, Frans Kaashoek, "Ksplice: Automatic Rebootless Kernel Updates"; its kmodsrc/ksplice.c.
-// DIFFERS: no hooks of the patch's author.
+// Jeff Arnold, Frans Kaashoek, "Ksplice: Automatic Rebootless Kernel Updates"; its kmodsrc/ksplice.c. What it says is what the
+// module says with its debug level set.
 import {
+  call,
   look,
   log,
+  MODULE_CONSTANTS,
   progress,
-  readRunQueues,
-  readTasks,
   sleep,
   stopMachine,
-  TASK_STATE,
   write,
-  type GuestView,
   type Program,
-  type Read,
-  type Task,
 } from "../kernel/index.ts";
-import { formatAddress } from "../link/index.ts";
-import { kernelTextAddress } from "../unwind/index.ts";
 import { scanCost } from "./cost.ts";
+import { askHooks, callHooks, hooksOf } from "./hooks.ts";
+import { checkEachTask, type Checked, type Conflict } from "./ksplice-check.ts";
 import {
-  isOwnStack,
   outcome,
   type Blocker,
   type Mechanism,
@@ -30,180 +25,234 @@ import {
   type Switched,
 } from "./mechanism.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
-import { patchName } from "./plan.ts";
-import { jumpOf, overwrittenJump, runPreMismatch, tooShort } from "./run-pre.ts";
+import { lastVariant, onTopOf, patchName, type PatchPlan } from "./plan.ts";
+import { jumpOf, overwrittenJump, runPreMismatches, tooShort } from "./run-pre.ts";
 
 /** How often it tries, and the virtual seconds between two tries. */
 export const KSPLICE_ATTEMPTS = 5;
 export const KSPLICE_RETRY_S = 1;
 
 const JMP_SIZE = 5;
-const JMP = 0xe9;
 
-/** struct safety_record: code that nobody may be in or come back to. */
-interface SafetyRecord {
-  readonly name: string;
-  readonly lo: bigint;
-  readonly hi: bigint;
-}
+/** A word of abort_cause that a try may come to, or that it went through. */
+type Status = Checked["status"] | "module_busy" | "call_failed";
 
-interface Checked {
+/** What one try came to. `because`: in words, where it is not the stacks. */
+interface Tried {
+  readonly status: Status;
+  readonly conflicts: readonly Conflict[];
   readonly blockers: readonly Blocker[];
   readonly tasks: readonly Switched[];
-  readonly words: number;
+  readonly because?: string;
 }
 
-function recordOf(name: string, lo: bigint, size: number): SafetyRecord {
-  return { name, lo, hi: lo + BigInt(size) };
+function failed(status: Status, because: string): Tried {
+  return { status, conflicts: [], blockers: [], tasks: [], because };
 }
 
-/** follow_trampolines(): where an address really leads, through the jumps that are installed already. */
-function followTrampolines(read: Read, jumps: ReadonlyMap<bigint, bigint>, va: bigint): bigint {
-  const seen = new Set<bigint>();
-  let at = va;
-  for (let to = jumps.get(at); to !== undefined && !seen.has(at); to = jumps.get(at)) {
-    seen.add(at);
-    const [op] = read(at, 1);
-    if (op !== JMP) break;
-    at = to;
+/** enum ksplice_action, with what it is called in the sections of the hooks and in the log. */
+interface Action {
+  readonly name: "apply" | "reverse";
+  readonly code: "replaced" | "reversed";
+  readonly done: "insertion" | "removal";
+  /** __apply_patches() or __reverse_patches(), in stop_machine. */
+  run(): Program<Tried>;
+}
+
+/** An update: the request with its functions where they are now, and the modules. */
+interface Update {
+  readonly request: Request;
+  readonly plan: PatchPlan;
+  readonly kid: string;
+  readonly mod: bigint;
+  /** The modules of the updates whose functions it replaces. */
+  readonly dependencies: readonly bigint[];
+}
+
+function hooks({ plan }: Update, name: string): readonly bigint[] {
+  return hooksOf(plan.module, `.ksplice_call_${name}`);
+}
+
+function* say(text: string): Program<void> {
+  yield* log(`ksplice: ${text}`);
+}
+
+/** The update of a plan whose module is loaded. */
+function* updateOf(request: Request): Program<Update | undefined> {
+  const { image, plan, below = [] } = request;
+  const mod = yield* findModule(image, plan);
+  if (mod === undefined) return undefined;
+  const dependencies: bigint[] = [];
+  const under = plan.functions.map((f) => lastVariant(below, f.name)?.plan);
+  for (const p of new Set(under)) {
+    const m = p === undefined ? undefined : yield* findModule(image, p);
+    if (m !== undefined) dependencies.push(m.va);
   }
-  return at;
+  return {
+    request,
+    plan: onTopOf(plan, below),
+    kid: patchName(plan.module.name),
+    mod: mod.va,
+    dependencies,
+  };
 }
 
-/** What check_task() looks at: the saved ip, restart_block.fn, and every word of the stack in use. */
-function candidates(read: Read, task: Task, sp: bigint): readonly bigint[] {
-  const out = [task.restartFn];
-  const bytes = read(sp, Number(task.stack.hi - sp) & ~7);
-  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let i = 0; i < bytes.length; i += 8) out.push(words.getBigUint64(i, true));
-  return out;
-}
-
-/** check_each_task(), with the machine stopped. */
-function checkEachTask(
-  g: GuestView,
-  { image, plan }: Request,
-  records: readonly SafetyRecord[],
-): Checked {
-  const queues = readRunQueues(g.read, image);
-  const stoppers = new Set(queues.map((q) => q.stop));
-  const running = new Set(queues.map((q) => q.curr));
-  const jumps = new Map(plan.functions.map((f) => [f.jumpVa, f.newVa]));
-  const blockers: Blocker[] = [];
-  const tasks: Switched[] = [];
-  let words = 0;
-  for (const task of readTasks(g.read, image)) {
-    if (task.state === TASK_STATE.DEAD) continue;
-    const isSelf = isOwnStack(g, task);
-    const blocker = (reason: string, symbol?: string, stack: readonly bigint[] = []): Blocker => ({
-      task: task.comm,
-      pid: task.pid,
-      reason,
-      symbol,
-      stack,
-    });
-    if (!isSelf && running.has(task.va)) {
-      if (!stoppers.has(task.va)) blockers.push(blocker("unexpected running task"));
-      continue;
-    }
-    const all = candidates(g.read, task, isSelf ? g.registers.sp : task.sp);
-    words += all.length;
-    if (!isSelf) tasks.push({ task: task.comm, pid: task.pid, how: "stack scan" });
-    const hit = all
-      .map((va) => followTrampolines(g.read, jumps, va))
-      .map((va) => records.find((r) => va >= r.lo && va < r.hi))
-      .find((r) => r !== undefined);
-    if (hit === undefined) continue;
-    const text = all.filter((va) => kernelTextAddress([image, plan.module], va));
-    blockers.push(blocker("stack check: code is busy", hit.name, text));
-  }
-  return { blockers, tasks, words };
-}
-
-function* attempts(
-  request: Request,
-  records: readonly SafetyRecord[],
-  what: "replaced" | "reversed",
-  commit: () => Program<void>,
-): Program<Outcome> {
-  const { image, hz, plan } = request;
-  let blockers: readonly Blocker[] = [];
-  for (let attempt = 1; attempt <= KSPLICE_ATTEMPTS; attempt++) {
-    const checked = yield* stopMachine(checkAndCommit(request, records, commit));
-    blockers = checked.blockers;
-    if (blockers.length === 0) {
-      const done = what === "replaced" ? "insertion" : "removal";
-      yield* log(`ksplice: Atomic patch ${done} for ${patchName(plan.module.name)} complete`);
-      return outcome("applied", `atomic patch ${done} complete`, [], checked.tasks);
-    }
-    if (attempt < KSPLICE_ATTEMPTS) yield* sleep(KSPLICE_RETRY_S * hz);
-  }
-  for (const b of blockers) {
-    yield* log(
-      `ksplice: stack check: to-be-${what} code is busy (${b.symbol ?? b.reason}; PID: ${b.pid} Comm: ${b.task}; ` +
-        `${b.stack.map((ip) => formatAddress(image, ip)).join(" ")})`,
-    );
-  }
-  return outcome("refused", `busy in all of ${KSPLICE_ATTEMPTS} attempts`, blockers);
-}
-
-function* checkAndCommit(
-  request: Request,
-  records: readonly SafetyRecord[],
-  commit: () => Program<void>,
-): Program<Checked> {
+function* check({ request, plan }: Update): Program<Tried> {
   const checked = yield* look("stop_machine", (g) => {
-    const value = checkEachTask(g, request, records);
+    const value = checkEachTask(g, request.image, plan, request.below ?? []);
     return { value, cost: scanCost(value.words) };
   });
-  if (checked.blockers.length === 0) yield* commit();
-  else yield* progress(outcome("stalled", "busy in an attempt", checked.blockers));
+  if (checked.status !== "ok") {
+    yield* progress(outcome("stalled", "busy in an attempt", checked.blockers));
+  }
   return checked;
 }
 
+/** __apply_patches(). */
+function* applyPatches(update: Update): Program<Tried> {
+  const checked = yield* check(update);
+  if (checked.status !== "ok") return checked;
+  yield* call("try_module_get", update.mod);
+  if (!(yield* askHooks(hooks(update, "check_apply")))) {
+    yield* call("module_put", update.mod);
+    return failed("call_failed", "a check_apply function of the patch refuses");
+  }
+  for (const f of update.plan.functions) yield* write(f.jumpVa, jumpOf(f).bytes);
+  yield* callHooks(hooks(update, "apply"));
+  return checked;
+}
+
+/** __reverse_patches(). */
+function* reversePatches(update: Update): Program<Tried> {
+  const { plan, mod, request } = update;
+  const refs = (yield* findModule(request.image, plan))?.refcnt ?? 0;
+  if (refs - MODULE_CONSTANTS.MODULE_REF_BASE !== 1) {
+    return failed("module_busy", `update ${update.kid} is in use by another module`);
+  }
+  const checked = yield* check(update);
+  if (checked.status !== "ok") return checked;
+  const other = yield* overwrittenJump(plan);
+  if (other !== undefined) {
+    yield* say(`Aborted.  Trampoline at ${other.va.toString(16)} has been overwritten.`);
+    return failed("code_busy", `${other.name}: the trampoline has been overwritten`);
+  }
+  if (!(yield* askHooks(hooks(update, "check_reverse")))) {
+    return failed("call_failed", "a check_reverse function of the patch refuses");
+  }
+  yield* call("module_put", mod);
+  yield* callHooks(hooks(update, "reverse"));
+  for (const f of plan.functions) yield* write(f.jumpVa, f.oldBytes);
+  return checked;
+}
+
+/** print_conflicts(): the task and the address that were found last come first. */
+function* printConflicts(conflicts: readonly Conflict[]): Program<void> {
+  for (const c of conflicts.toReversed()) {
+    const addrs = c.addrs.toReversed().map(({ addr, hasConflict }) => {
+      return ` ${addr.toString(16)}${hasConflict ? " [<-CONFLICT]" : ""}`;
+    });
+    yield* say(`stack check: pid ${c.pid} (${c.task}):${addrs.join("")}`);
+  }
+}
+
+/** patch_action(). */
+function* patchAction(update: Update, action: Action): Program<Tried> {
+  const { kid } = update;
+  let tried = failed("call_failed", `a pre_${action.name} function of the patch refuses`);
+  if (yield* askHooks(hooks(update, `pre_${action.name}`))) {
+    for (let i = 0; i < KSPLICE_ATTEMPTS; i++) {
+      tried = yield* stopMachine(action.run());
+      if (tried.status !== "code_busy") break;
+      yield* sleep(KSPLICE_RETRY_S * update.request.hz);
+    }
+  }
+  if (tried.status === "code_busy") {
+    yield* printConflicts(tried.conflicts);
+    yield* say(`Aborted ${kid}.  stack check: to-be-${action.code} code is busy.`);
+  } else if (tried.status === "module_busy") {
+    yield* say(`Update ${kid} is in use by another module`);
+  }
+  if (tried.status !== "ok") {
+    yield* callHooks(hooks(update, `fail_${action.name}`));
+    return tried;
+  }
+  yield* callHooks(hooks(update, `post_${action.name}`));
+  yield* say(`Atomic patch ${action.done} for ${kid} complete`);
+  return tried;
+}
+
+function refusal({ status, because, blockers }: Tried): Outcome {
+  if (because !== undefined) return outcome("refused", because, blockers);
+  if (status === "code_busy") {
+    return outcome("refused", `busy in all of ${KSPLICE_ATTEMPTS} attempts`, blockers);
+  }
+  return outcome("refused", "a task runs that is not a stopper", blockers);
+}
+
+/** prepare_change(): run-pre matching. */
+function* prepare({ plan }: Update): Program<Outcome | undefined> {
+  const wrong = yield* runPreMismatches(plan);
+  const [first] = wrong;
+  if (first === undefined) return undefined;
+  for (const name of wrong) yield* say(`run-pre: could not match text section ${name}`);
+  yield* say("Aborted.  run-pre: could not match some sections.");
+  yield* say("Continuing without some sections; we might find them later.");
+  yield* say(`Failed to find ${first} for reloc`);
+  yield* say("Aborted.  Unable to continue without the unmatched sections.");
+  return outcome("refused", `${first}: the running code is not the expected code`);
+}
+
+/** apply_update(). */
+function* apply(request: Request): Program<Outcome> {
+  const update = yield* updateOf(request);
+  if (update === undefined) throw new Error("a module that was just loaded is not on the list");
+  const unmatched = yield* prepare(update);
+  if (unmatched !== undefined) return unmatched;
+  // add_dependency_on_address(): what a trampoline lies in stays.
+  for (const m of update.dependencies) yield* call("try_module_get", m);
+  const tried = yield* patchAction(update, {
+    name: "apply",
+    code: "replaced",
+    done: "insertion",
+    run: () => applyPatches(update),
+  });
+  if (tried.status !== "ok") {
+    for (const m of update.dependencies) yield* call("module_put", m);
+    return refusal(tried);
+  }
+  yield* say(`Update ${update.kid} applied successfully`);
+  return outcome("applied", "atomic patch insertion complete", [], tried.tasks);
+}
+
 function* enable(request: Request): Program<Outcome> {
-  const { image, plan } = request;
-  const short = tooShort(plan);
+  const { image, plan, below = [] } = request;
+  const short = tooShort(onTopOf(plan, below));
   if (short)
     return outcome("refused", `${short.name}: shorter than the ${JMP_SIZE} bytes of a jump`);
-  const failed = yield* loadModule(image, plan);
-  if (failed !== 0) return outcome("refused", insmodError(plan, failed));
-  const wrong = yield* runPreMismatch(plan);
-  const done =
-    wrong === undefined
-      ? yield* attempts(
-          request,
-          plan.functions.map((f) => recordOf(f.name, f.oldVa, f.oldSize)),
-          "replaced",
-          function* () {
-            for (const f of plan.functions) yield* write(f.jumpVa, jumpOf(f).bytes);
-          },
-        )
-      : outcome("refused", `${wrong}: the running code is not the expected code`);
+  const error = yield* loadModule(image, plan);
+  if (error !== 0) return outcome("refused", insmodError(plan, error));
+  const done = yield* apply(request);
   if (done.result !== "applied") yield* unloadModule(image, plan);
   return done;
 }
 
+/** reverse_update(). */
 function* disable(request: Request): Program<Outcome> {
   const { image, plan } = request;
-  if ((yield* findModule(image, plan)) === undefined) {
-    return outcome("refused", "the patch is not in force");
-  }
-  const other = yield* overwrittenJump(plan);
-  if (other !== undefined) {
-    yield* log(`ksplice: Trampoline at ${other.va.toString(16)} has been overwritten.`);
-    return outcome("refused", `${other.name}: the trampoline has been overwritten`);
-  }
-  const done = yield* attempts(
-    request,
-    plan.functions.map((f) => recordOf(f.name, f.newVa, f.newSize)),
-    "reversed",
-    function* () {
-      for (const f of plan.functions) yield* write(f.jumpVa, f.oldBytes);
-    },
-  );
-  if (done.result === "applied") yield* unloadModule(image, plan);
-  return done;
+  const update = yield* updateOf(request);
+  if (update === undefined) return outcome("refused", "the patch is not in force");
+  yield* say(`Preparing to reverse ${update.kid}`);
+  const tried = yield* patchAction(update, {
+    name: "reverse",
+    code: "reversed",
+    done: "removal",
+    run: () => reversePatches(update),
+  });
+  if (tried.status !== "ok") return refusal(tried);
+  yield* say(`Update ${update.kid} reversed successfully`);
+  for (const m of update.dependencies) yield* call("module_put", m);
+  yield* unloadModule(image, plan);
+  return outcome("applied", "atomic patch removal complete", [], tried.tasks);
 }
 
 export const ksplice: Mechanism = {

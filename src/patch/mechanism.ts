@@ -42,6 +42,11 @@ export interface Request {
   readonly unwinder: UnwinderName;
   /** The patch takes the place of all that are in force: for the mechanisms that know the notion. */
   readonly replace?: boolean;
+  /**
+   * The patches that were in force when this one was made, from the first: what it expects to find in the place of their
+   * functions. For the mechanisms that write jumps; the others find out who is there.
+   */
+  readonly below?: readonly PatchPlan[];
 }
 
 /** What patchd is given: a program, and what a task is answered that asks about its own stack. */

@@ -64,6 +64,36 @@ function insnLength(bytes: Uint8Array): number {
   return n;
 }
 
+/** What a jump over a function's entry needs to know of it. */
+type Entry = Pick<
+  PatchedFunction,
+  "oldVa" | "oldSize" | "jumpVa" | "bodyVa" | "oldBytes" | "oldText"
+>;
+
+/** A function of an image as it lies in memory, its fentry site a nop. */
+function entryOf(image: Image, va: bigint, size: number): Entry {
+  const bytes = imageBytes(image, va, size);
+  for (const site of image.fentrySites) {
+    if (site >= va && site < va + BigInt(size)) bytes.set(NOP5, Number(site - va));
+  }
+  const endbr = bytes[0] === 0xf3 && bytes[1] === 0x0f && bytes[2] === 0x1e && bytes[3] === 0xfa;
+  const jumpVa = va + (endbr ? 4n : 0n);
+  let body = Number(jumpVa - va);
+  while (body < Number(jumpVa + JMP_SIZE - va) && body < size) {
+    const n = insnLength(bytes.subarray(body));
+    if (n === 0) break;
+    body += n;
+  }
+  return {
+    oldVa: va,
+    oldSize: size,
+    jumpVa,
+    bodyVa: va + BigInt(body),
+    oldBytes: bytes.slice(Number(jumpVa - va), Number(jumpVa - va) + 5),
+    oldText: bytes,
+  };
+}
+
 function functionPlan(image: Image, module: Image, name: string): PatchedFunction {
   const fresh = module.symbols.find((s) => s.name === name && s.type === "func");
   if (!fresh) throw new PatchError(`${module.name}: no function ${name}, expected a replacement`);
@@ -77,31 +107,14 @@ function functionPlan(image: Image, module: Image, name: string): PatchedFunctio
     );
   }
   const newSite = module.fentrySites.find((v) => v >= fresh.va && v < fresh.va + fresh.size);
-  const size = Number(old.size);
-  const bytes = imageBytes(image, old.va, size);
-  const site = image.fentrySites.find((v) => v >= old.va && v < old.va + old.size);
-  if (site !== undefined) bytes.set(NOP5, Number(site - old.va));
-  const endbr = bytes[0] === 0xf3 && bytes[1] === 0x0f && bytes[2] === 0x1e && bytes[3] === 0xfa;
-  const jumpVa = old.va + (endbr ? 4n : 0n);
-  let body = Number(jumpVa - old.va);
-  while (body < Number(jumpVa + JMP_SIZE - old.va) && body < size) {
-    const n = insnLength(bytes.subarray(body));
-    if (n === 0) break;
-    body += n;
-  }
   return {
+    ...entryOf(image, old.va, Number(old.size)),
     name,
-    oldVa: old.va,
-    oldSize: size,
     newVa: fresh.va,
     newSize: Number(fresh.size),
     newBodyVa: newSite === undefined ? fresh.va : newSite + 5n,
     newHasFentry: newSite !== undefined,
-    site,
-    jumpVa,
-    bodyVa: old.va + BigInt(body),
-    oldBytes: bytes.slice(Number(jumpVa - old.va), Number(jumpVa - old.va) + 5),
-    oldText: bytes,
+    site: image.fentrySites.find((v) => v >= old.va && v < old.va + old.size),
   };
 }
 
@@ -119,4 +132,30 @@ export function planPatch(image: Image, module: Image, names?: readonly string[]
     throw new PatchError(`${module.name}: no global function, expected at least one replacement`);
   }
   return { module, functions: replaced.map((n) => functionPlan(image, module, n)) };
+}
+
+/** The function that `below` put in the place of the one of that name last, with the module that it is in. */
+export function lastVariant(
+  below: readonly PatchPlan[],
+  name: string,
+): { readonly plan: PatchPlan; readonly f: PatchedFunction } | undefined {
+  for (const plan of below.toReversed()) {
+    const f = plan.functions.find((x) => x.name === name);
+    if (f !== undefined) return { plan, f };
+  }
+  return undefined;
+}
+
+/**
+ * A plan of jumps on top of others: what a function of an earlier patch has replaced is replaced where that function is, by a
+ * jump over its entry.
+ */
+export function onTopOf(plan: PatchPlan, below: readonly PatchPlan[]): PatchPlan {
+  const functions = plan.functions.map((f) => {
+    const last = lastVariant(below, f.name);
+    return last === undefined
+      ? f
+      : { ...f, ...entryOf(last.plan.module, last.f.newVa, last.f.newSize) };
+  });
+  return { ...plan, functions };
 }

@@ -18,20 +18,20 @@ export function findMismatch(read: Read, expected: readonly Expected[]): Expecte
   return expected.find((e) => read(e.va, e.bytes.length).some((b, i) => b !== e.bytes[i]));
 }
 
-/** The same as a step of its own. */
-function* lookForMismatch(expected: readonly Expected[]): Program<Expected | undefined> {
+/** All of them that are not there, as a step of its own. */
+function* lookForMismatches(expected: readonly Expected[]): Program<readonly Expected[]> {
   return yield* look("word", (g) => ({
-    value: findMismatch(g.read, expected),
+    value: expected.filter((e) => findMismatch(g.read, [e]) !== undefined),
     cost: compareCost(expected.reduce((n, e) => n + e.bytes.length, 0)),
   }));
 }
 
-/** The old functions as the patch expects them. */
-export function* runPreMismatch({ functions }: PatchPlan): Program<string | undefined> {
-  const wrong = yield* lookForMismatch(
+/** The old functions that are not as the patch expects them, by name. */
+export function* runPreMismatches({ functions }: PatchPlan): Program<readonly string[]> {
+  const wrong = yield* lookForMismatches(
     functions.map((f) => ({ name: f.name, va: f.oldVa, bytes: f.oldText })),
   );
-  return wrong?.name;
+  return wrong.map((e) => e.name);
 }
 
 /** What is over the entry of a function that a jump replaced. */
@@ -39,9 +39,9 @@ export function jumpOf(f: PatchedFunction): Expected {
   return { name: f.name, va: f.jumpVa, bytes: branchTo("jmp", f.jumpVa, f.newVa) };
 }
 
-/** A jump of the patch that is not what was written. */
+/** The first jump of the patch that is not what was written. */
 export function* overwrittenJump({ functions }: PatchPlan): Program<Expected | undefined> {
-  return yield* lookForMismatch(functions.map(jumpOf));
+  return (yield* lookForMismatches(functions.map(jumpOf)))[0];
 }
 
 /** A function that has no room for a jump. */

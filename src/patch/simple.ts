@@ -28,12 +28,13 @@ import {
 import { compareCost } from "./cost.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
+import { lastVariant, type PatchPlan } from "./plan.ts";
 import { quiescentSet } from "./quiescent-set.ts";
 import {
   findMismatch,
   jumpOf,
   overwrittenJump,
-  runPreMismatch,
+  runPreMismatches,
   tooShort,
   type Expected,
 } from "./run-pre.ts";
@@ -44,19 +45,39 @@ export const SIMPLE_TIMEOUT_S = 15;
 /** What is written at quiescence. before: what has to be there then. */
 type TextWrite = Expected & { readonly before: Uint8Array };
 
+/**
+ * The plan as it is on top of other patches: there is one jump over an entry, and the patch below has it. What is behind it
+ * is what it always was.
+ */
+function overJumps(plan: PatchPlan, below: readonly PatchPlan[]): PatchPlan {
+  const functions = plan.functions.map((f) => {
+    const last = lastVariant(below, f.name);
+    if (last === undefined) return f;
+    const oldBytes = jumpOf(last.f).bytes;
+    const oldText = f.oldText.slice();
+    oldText.set(oldBytes, Number(f.jumpVa - f.oldVa));
+    return { ...f, oldBytes, oldText };
+  });
+  return { ...plan, functions };
+}
+
 function* enable(request: Request): Program<Outcome> {
-  const { image, plan } = request;
+  const { image, below = [] } = request;
   const never = new Set(quiescentSet(image));
-  const touched = plan.functions.filter((f) => never.has(f.name));
+  const touched = request.plan.functions.filter((f) => never.has(f.name));
   if (touched.length > 0) {
     const names = touched.map((f) => f.name).join(", ");
     return outcome("refused", `${names}: on a stack or running even when everything is quiescent`);
   }
-  const short = tooShort(plan);
+  const short = tooShort(request.plan);
   if (short) return outcome("refused", `${short.name}: shorter than the 5 bytes of a jump`);
+  const plan = overJumps(request.plan, below);
   const failed = yield* loadModule(image, plan);
   if (failed !== 0) return outcome("refused", insmodError(plan, failed));
-  const wrong = yield* runPreMismatch(plan);
+  // From before anybody can be in it the module stays.
+  const mod = (yield* findModule(image, plan))?.va ?? 0n;
+  yield* call("try_module_get", mod);
+  const [wrong] = yield* runPreMismatches(plan);
   const done =
     wrong === undefined
       ? yield* atQuiescence(
@@ -65,7 +86,10 @@ function* enable(request: Request): Program<Outcome> {
           "patched",
         )
       : outcome("refused", mismatched(wrong));
-  if (done.result !== "applied") yield* unloadModule(image, plan);
+  if (done.result !== "applied") {
+    yield* call("module_put", mod);
+    yield* unloadModule(image, plan);
+  }
   return done;
 }
 
@@ -74,10 +98,10 @@ function mismatched(name: string): string {
 }
 
 function* disable(request: Request): Program<Outcome> {
-  const { image, plan } = request;
-  if ((yield* findModule(image, plan)) === undefined) {
-    return outcome("refused", "the patch is not in force");
-  }
+  const { image, below = [] } = request;
+  const plan = overJumps(request.plan, below);
+  const mod = yield* findModule(image, plan);
+  if (mod === undefined) return outcome("refused", "the patch is not in force");
   const other = yield* overwrittenJump(plan);
   if (other !== undefined) {
     return outcome("refused", `${other.name}: the jump has been overwritten`);
@@ -87,7 +111,9 @@ function* disable(request: Request): Program<Outcome> {
     return { ...jump, bytes: f.oldBytes, before: jump.bytes };
   });
   const done = yield* atQuiescence(request, writes, "restored");
-  if (done.result === "applied") yield* unloadModule(image, plan);
+  if (done.result !== "applied") return done;
+  yield* call("module_put", mod.va);
+  yield* unloadModule(image, plan);
   return done;
 }
 

@@ -57,6 +57,9 @@ export interface Scenario {
   readonly requestAt: number;
 }
 
+/** What a patch that comes later may include beside what the scenario's own files do. */
+const FOR_PATCHES = ["ksplice-patch.inc", "kpatch-macros.inc"];
+
 /**
  * Loads a scenario.
  *
@@ -84,6 +87,7 @@ export function loadScenario(name: string, files: (path: string) => string | und
   const includes: Record<string, string> = {};
   const all = [...sources, ...(patch === undefined ? [] : [patch]), ...modules];
   for (const source of all) collectIncludes(source.text, folders, files, includes);
+  for (const f of FOR_PATCHES) collectIncludes(`.include "${f}"`, folders, files, includes);
   return Object.freeze({ ...rest, sources, includes, patch, modules });
 }
 
