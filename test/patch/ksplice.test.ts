@@ -155,7 +155,9 @@ describe("the functions of a patch's author", () => {
     answers(k, name, -16);
     const text = k.session.text();
     const inventory = takeInventory(k.session);
-    expect(ask(k, ksplice, "disable", request).reason).toBe(`a ${name} function of the patch refuses`);
+    expect(ask(k, ksplice, "disable", request).reason).toBe(
+      `a ${name} function of the patch refuses`,
+    );
     expect(called(k).at(-1)).toBe("fail_reverse jmp on");
     expect(k.session.text()).toEqual(text);
     expect(leftovers(inventory, takeInventory(k.session))).toEqual([]);

@@ -3,7 +3,7 @@
 import { findSymbol, type Image } from "../../src/link/index.ts";
 import { planPatch, type Mechanism, type Outcome, type Request } from "../../src/patch/index.ts";
 import { loadScenario, type BuiltScenario } from "../../src/scenario/index.ts";
-import { Kernel } from "../kernel/programs.ts";
+import type { Kernel } from "../kernel/programs.ts";
 import { anotherPatch, buildNamed, kernelFile } from "../scenario/files.ts";
 
 const SEEN = 32n;
@@ -42,7 +42,9 @@ export function requestOf(
 }
 
 /** Two requests for patches of the same functions, the second one made for a kernel with the first. */
-export async function twoRequests(built: BuiltScenario): Promise<{ first: Request; next: Request }> {
+export async function twoRequests(
+  built: BuiltScenario,
+): Promise<{ first: Request; next: Request }> {
   const second = await anotherPatch(built, "steady/second.S", version(3), built.patch);
   const first = requestOf(built, built.patch);
   return { first, next: requestOf(built, second, { below: [first.plan] }) };
