@@ -12,7 +12,11 @@ C_FUNC_START do_exit
 	GET_CURRENT %rbx
 	orl	$PF_EXITING, TASK_flags(%rbx)
 	movl	%edi, TASK_exit_code(%rbx)
-	movq	%rbx, %rdi
+	testl	$PF_KTHREAD, TASK_flags(%rbx)
+	jz	1f
+	leaq	TASK_kthread_exited(%rbx), %rdi	/* complete_vfork_done(): to kthread_stop() */
+	call	complete
+1:	movq	%rbx, %rdi
 	call	exit_notify
 	call	do_task_dead
 	ud2

@@ -162,15 +162,23 @@ C_FUNC_START user_mode_thread
 	ret
 SYM_FUNC_END user_mode_thread
 
-# rdi: a dead task that no CPU runs any more. Its slot and stack are free again.
+# rdi: task. Gives a reference back.
 C_FUNC_START put_task_struct
+	lock decl TASK_usage(%rdi)
+	jnz	1f
+	call	__put_task_struct
+1:	FRAME_END
+	ret
+SYM_FUNC_END put_task_struct
+
+# rdi: a dead task that no CPU runs any more. Its slot and stack are free again.
+C_FUNC_START __put_task_struct
 	pushq	%rbx
 	subq	$8, %rsp
 	movq	%rdi, %rbx
 	call	ftrace_graph_exit_task
 	movq	$tasklist_lock, %rdi
 	call	_raw_spin_lock
-	movl	$0, TASK_usage(%rbx)
 	movq	task_free_list(%rip), %rax
 	movq	%rax, TASK_free_next(%rbx)
 	movq	%rbx, task_free_list(%rip)
@@ -180,7 +188,7 @@ C_FUNC_START put_task_struct
 	popq	%rbx
 	FRAME_END
 	ret
-SYM_FUNC_END put_task_struct
+SYM_FUNC_END __put_task_struct
 
 # edi: pid. Returns the task or 0; tasklist_lock is held.
 C_FUNC_START find_task_by_vpid

@@ -1,4 +1,4 @@
-# kernel/kthread.c: kernel threads, their stop and park protocol.
+# kernel/kthread.c: kernel threads, how they are stopped and parked.
 # Parking: kthread_flags says what is wanted, `parked` what is acknowledged. A thread is parked when it has
 # acknowledged, its state is TASK_PARKED and no CPU runs it: `parked` alone can be that of a park just undone.
 # DIFFERS: no kthreadd: the creator clones the thread itself, asleep until wake_up_process.
@@ -28,6 +28,8 @@ C_FUNC_START kthread_create
 	call	select_task_rq
 	movl	%eax, TASK_TI_cpu(%rbx)
 	movl	$TASK_UNINTERRUPTIBLE, TASK_state(%rbx)
+	leaq	TASK_kthread_exited(%rbx), %rdi	/* set_kthread_struct() */
+	call	init_completion
 	movq	%rbx, %rax
 1:	addq	$SIZEOF_kernel_clone_args, %rsp
 	popq	%rbx
@@ -68,15 +70,71 @@ C_FUNC_START kthread_run
 	ret
 SYM_FUNC_END kthread_run
 
-# First function of every kernel thread.
+# First function of every kernel thread. One that was stopped before it was woken never comes to its own.
 C_FUNC_START kthread
-	GET_CURRENT %rax
-	movq	TASK_kthread_data(%rax), %rdi
-	call	*TASK_kthread_fn(%rax)
+	pushq	%rbx
+	subq	$8, %rsp
+	GET_CURRENT %rbx
+	movl	$-EINTR, %edi
+	btl	$KTHREAD_SHOULD_STOP, TASK_kthread_flags(%rbx)
+	jc	1f
+	movq	%rbx, %rdi
+	call	__kthread_parkme
+	movq	TASK_kthread_data(%rbx), %rdi
+	call	*TASK_kthread_fn(%rbx)
 	movl	%eax, %edi
-	call	do_exit
+1:	call	kthread_exit
 	ud2
 SYM_FUNC_END kthread
+
+# edi: what kthread_stop returns. Does not return.
+C_FUNC_START kthread_exit
+	GET_CURRENT %rax
+	movl	%edi, TASK_kthread_result(%rax)
+	xorl	%edi, %edi
+	call	do_exit
+	ud2
+SYM_FUNC_END kthread_exit
+
+# rdi: a kernel thread that is there as long as the caller wants: one that ends by itself only with a reference. Returns
+# what its function returned, or -EINTR if that was never called.
+C_FUNC_START kthread_stop
+	pushq	%rbx
+	subq	$8, %rsp
+	movq	%rdi, %rbx
+	lock incl TASK_usage(%rbx)		/* get_task_struct() */
+	lock btsl $KTHREAD_SHOULD_STOP, TASK_kthread_flags(%rbx)
+	call	kthread_unpark
+	lock btsl $TIF_NOTIFY_SIGNAL, TASK_TI_flags(%rbx)	/* so that no sleep that a signal ends holds it up */
+	movq	%rbx, %rdi
+	call	wake_up_process
+	leaq	TASK_kthread_exited(%rbx), %rdi
+	call	wait_for_completion
+	movq	%rbx, %rdi
+	movslq	TASK_kthread_result(%rbx), %rbx
+	call	put_task_struct
+	movq	%rbx, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END kthread_stop
+
+# rdi: a kernel thread. The same for one that may have ended already; the caller's reference goes.
+C_FUNC_START kthread_stop_put
+	pushq	%rbx
+	subq	$8, %rsp
+	movq	%rdi, %rbx
+	call	kthread_stop
+	movq	%rbx, %rdi
+	movq	%rax, %rbx
+	call	put_task_struct
+	movq	%rbx, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END kthread_stop_put
 
 C_FUNC_START kthread_should_stop
 	call	kgr_task_safe			/* the annotated point of kGraft */
@@ -141,8 +199,14 @@ C_FUNC_START kthread_park_async
 	ret
 SYM_FUNC_END kthread_park_async
 
-# rdi: a kernel thread. Returns when it is parked.
+# rdi: a kernel thread. Returns 0 when it is parked; -ENOSYS: it is about to end; -EBUSY: it is asked to park already.
 C_FUNC_START kthread_park
+	movq	$-ENOSYS, %rax
+	testl	$PF_EXITING, TASK_flags(%rdi)
+	jnz	3f
+	movq	$-EBUSY, %rax
+	btl	$KTHREAD_SHOULD_PARK, TASK_kthread_flags(%rdi)
+	jc	3f
 	pushq	%rbx
 	pushq	%r12
 	subq	$SIZEOF_wait_queue_entry, %rsp
@@ -167,16 +231,18 @@ C_FUNC_START kthread_park
 	addq	$SIZEOF_wait_queue_entry, %rsp
 	popq	%r12
 	popq	%rbx
-	FRAME_END
+3:	FRAME_END
 	ret
 SYM_FUNC_END kthread_park
 
 # rdi: a kernel thread.
 C_FUNC_START kthread_unpark
+	btl	$KTHREAD_SHOULD_PARK, TASK_kthread_flags(%rdi)
+	jnc	1f
 	lock btrl $KTHREAD_SHOULD_PARK, TASK_kthread_flags(%rdi)
 	movl	$TASK_PARKED, %esi
 	call	wake_up_state
-	xorl	%eax, %eax
+1:	xorl	%eax, %eax
 	FRAME_END
 	ret
 SYM_FUNC_END kthread_unpark

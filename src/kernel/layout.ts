@@ -50,6 +50,8 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["ret_stack", 8],           // FTRACE_RETFUNC_DEPTH entries, or 0
   ["curr_ret_stack", 4],      // how many of them are in use
   ["rethooks", 8],            // rethook_nodes, the innermost first
+  ["kthread_exited", 24, 8],  // struct completion: its thread function has returned
+  ["kthread_result", 4],      // what that returned
 ], 64);
 
 /**
@@ -126,6 +128,13 @@ export const MULTI_STOP_DATA = makeStruct("multi_stop_data", "MSD", [
   ["todo", 4],
   ["ret", 8],
   ["waiter", 8],
+]);
+
+/** struct completion, with its swait_queue_head (include/linux/completion.h). */
+export const COMPLETION = makeStruct("completion", "COMPLETION", [
+  ["done", 4],
+  ["lock", 4],
+  ["head", 16, 8],
 ]);
 
 /** struct wait_queue_head / wait_queue_entry (include/linux/wait.h). DIFFERS: entries wake tasks only. */
@@ -306,6 +315,7 @@ const STRUCTS = [
   TSS,
   CPU_STOPPER,
   MULTI_STOP_DATA,
+  COMPLETION,
   WAIT_QUEUE_HEAD,
   WAIT_QUEUE_ENTRY,
   MUTEX,
