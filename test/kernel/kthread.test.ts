@@ -176,7 +176,12 @@ describe.each([1, 2, 4])("kthread_stop, on %i vCPUs", (vcpus) => {
     const k = new Kernel(built, vcpus, vcpus);
     const va = k.do(() => create(k, "light", "create_thread"));
     k.run(40_000);
-    expect(BigInt.asIntN(64, k.do(() => call("kthread_stop", va)))).toBe(-BigInt(CONSTANTS.EINTR));
+    expect(
+      BigInt.asIntN(
+        64,
+        k.do(() => call("kthread_stop", va)),
+      ),
+    ).toBe(-BigInt(CONSTANTS.EINTR));
     k.run(40_000);
     expect([k.word("light_turns"), named(k), usage(k, va), k.bugs()]).toEqual([0n, [], 0n, []]);
   });
@@ -187,7 +192,12 @@ describe.each([1, 2, 4])("kthread_stop, on %i vCPUs", (vcpus) => {
     k.run(20_000);
     expect(k.do(() => call("kthread_park", va))).toBe(0n);
     expect(slot(k, va)).toMatchObject({ parked: true });
-    expect(BigInt.asIntN(64, k.do(() => call("kthread_park", va)))).toBe(-BigInt(CONSTANTS.EBUSY));
+    expect(
+      BigInt.asIntN(
+        64,
+        k.do(() => call("kthread_park", va)),
+      ),
+    ).toBe(-BigInt(CONSTANTS.EBUSY));
     const turns = k.word("light_turns");
     k.run(40_000);
     expect(slot(k, va).state).toBe(TASK_STATE.PARKED);
@@ -207,7 +217,12 @@ describe.each([1, 2, 4])("kthread_stop, on %i vCPUs", (vcpus) => {
     expect(named(k)).toEqual([]);
     expect(slot(k, va)).toMatchObject({ state: TASK_STATE.DEAD, onCpu: false });
     expect(usage(k, va)).toBe(2n);
-    expect(BigInt.asIntN(64, k.do(() => call("kthread_stop_put", va)))).toBe(-5n);
+    expect(
+      BigInt.asIntN(
+        64,
+        k.do(() => call("kthread_stop_put", va)),
+      ),
+    ).toBe(-5n);
     expect(usage(k, va)).toBe(1n);
     k.do(() => call("put_task_struct", va));
     expect([usage(k, va), k.bugs()]).toEqual([0n, []]);
