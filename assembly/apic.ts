@@ -358,6 +358,12 @@ export function setTscDeadline(v: u64): void {
   store<u64>(p, !v ? NEVER : <i64>(v - adjust) > 0 ? v - adjust : 0, P_DEADLINE);
 }
 
+/** After the TSC was set: a deadline that is still to come is that of the TSC. */
+export function tscChanged(): void {
+  const v = load<u64>(apicOf(load<u32>(CURRENT)), P_TSC_DEADLINE);
+  if (v) setTscDeadline(v);
+}
+
 export function resetApic(v: u32): void {
   const p = apicOf(v);
   memory.fill(p, 0, APIC_SIZE);

@@ -27,7 +27,7 @@ import {
   TSC_AUX,
   Vector,
 } from "./abi";
-import { apicOf, apicRead, apicWrite, NEVER, resetApic, setTscDeadline } from "./apic";
+import { apicOf, apicRead, apicWrite, NEVER, resetApic, setTscDeadline, tscChanged } from "./apic";
 import { cetCell, cetLegal } from "./cet";
 import { canonical, flushTlb } from "./mmu";
 import { fault, nextRip, timeAt } from "./state";
@@ -159,9 +159,10 @@ function write(up: usize, n: u32, v: u64): bool {
   if (cell) {
     if (!mayHold(n, v) || (cetCell(n) && !cetLegal(v))) return false;
     store<u64>(cell, v);
-  } else if (n == 0x10) store<u64>(TSC_ADJUST, v - timeAt(up));
-  else if (n == 0x3b) store<u64>(TSC_ADJUST, v);
-  else if (n == 0x6e0) setTscDeadline(v);
+  } else if (n == 0x10 || n == 0x3b) {
+    store<u64>(TSC_ADJUST, n == 0x10 ? v - timeAt(up) : v);
+    tscChanged();
+  } else if (n == 0x6e0) setTscDeadline(v);
   else if (n >= 0x800 && n < 0x900) {
     return extended() && apicWrite(apicOf(load<u32>(CURRENT)), n - 0x800, v, timeAt(up), true);
   } else if (n == 0x1d9) return v == 0;

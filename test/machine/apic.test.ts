@@ -94,6 +94,18 @@ tick:	mov %r14, %r13
     expect(b.machine.reg(0, "time")).toBe(502n);
   });
 
+  test.each([
+    ["IA32_TSC_ADJUST", "apic 0x3b, 1000\n", 4000n],
+    ["IA32_TSC", "apic 0x10, 3000\n", undefined],
+  ])("a TSC that jumps by %s takes the deadline with it", async (_, jump, expected) => {
+    const b = await Bare.make(
+      `${WRITE}start: ${ON} apic 0x832, 0x40040\n sti\n apic 0x6e0, 5000\n${jump} ${SPIN}`,
+    );
+    b.toTrap();
+    // The write to the TSC is the seventeenth instruction.
+    expect(b.machine.reg(0, "time")).toBe((expected ?? 5000n - 3000n + 16n) + 2n);
+  });
+
   test("a change from the count to the deadline disarms", async () => {
     const b = await Bare.make(
       `${WRITE}start: ${ON} apic 0x832, 0x40\n sti\n apic 0x838, 100\n apic 0x832, 0x40040\n apic 0x838, 100\n ${SPIN}`,
