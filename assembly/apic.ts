@@ -310,6 +310,11 @@ function maskAll(p: usize): void {
   }
 }
 
+/** Registers that a write by memory leaves as they are: ID, version, priorities, ISR, TMR, IRR, the count. */
+function readOnly(n: u32): bool {
+  return n == 0x02 || n == 0x03 || n == 0x0a || (n >= 0x10 && n <= 0x27) || n == 0x39;
+}
+
 /** Writes it; false for a register that cannot be written so by MSR. By memory, what is wrong is an error in ESR. */
 export function apicWrite(p: usize, n: u32, v: u64, now: u64, x2: bool): bool {
   const bits = writable(n);
@@ -333,18 +338,23 @@ export function apicWrite(p: usize, n: u32, v: u64, now: u64, x2: bool): bool {
     send(p, x2 ? icr : ((icr >> 56) << 32) | (icr & 0xffffffff));
   } else if (n >= 0x32 && n <= 0x37) writeLvt(p, n, <u32>v);
   else if (n == 0x38) {
-    store<u32>(p, <u32>v, P_INITIAL);
-    if (!(load<u32>(p, P_LVT_TIMER) & TIMER_TSC)) arm(p, now);
+    // SDM Vol. 3A, "TSC-Deadline Mode": writes are ignored there.
+    if (!(load<u32>(p, P_LVT_TIMER) & TIMER_TSC)) {
+      store<u32>(p, <u32>v, P_INITIAL);
+      arm(p, now);
+    }
   } else if (n == 0x3e) {
+    // What is left of the count goes on at the new rate.
+    const left = current(p, now);
     store<u32>(p, (<u32>v) & 0xb, P_DIVIDE);
-    if (load<u64>(p, P_DEADLINE) != NEVER && !(load<u32>(p, P_LVT_TIMER) & TIMER_TSC)) arm(p, now);
+    if (left) store<u64>(p, now + left * divisor(p), P_DEADLINE);
   } else if (x2) send(p, (v & 0xff) | 0x40000);
   else if (n == 0x0d) store<u32>(p, (<u32>v) & 0xff000000, P_LDR);
   else if (n == 0x0e) store<u32>(p, (<u32>v) | 0x0fffffff, P_DFR);
   else if (n == 0x31) {
     const low = load<u64>(p, P_ICR) & 0xffffffff;
     store<u64>(p, ((v & 0xff000000) << 32) | low, P_ICR);
-  } else failed(p, ILLEGAL_REGISTER);
+  } else if (!readOnly(n)) failed(p, ILLEGAL_REGISTER);
   return true;
 }
 

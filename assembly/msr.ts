@@ -122,7 +122,7 @@ function setApicBase(v: u64): bool {
   if ((old & both) == both && (v & both) == BASE_ENABLED) return false;
   if (!(old & both) && (v & both) == both) return false;
   store<u64>(MSR_APIC_BASE, (v & ~BASE_BSP) | (old & BASE_BSP));
-  if ((old & both) == both && !(v & both)) resetApic(load<u32>(CURRENT));
+  if (old & BASE_ENABLED && !(v & BASE_ENABLED)) resetApic(load<u32>(CURRENT));
   return true;
 }
 

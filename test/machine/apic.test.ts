@@ -46,6 +46,21 @@ describe("the timer", () => {
     expect(new Set(seen).size).toBe(1);
   });
 
+  test("a divisor that is changed on the way holds for what is left of the count", async () => {
+    const b = await Bare.make(
+      `${WRITE}start: ${ON} apic 0x83e, 0xb\n apic 0x832, 0x40\n sti\n apic 0x838, 100\n .skip 36, 0x90\n apic 0x83e, 0\n ${SPIN}`,
+    );
+    const m = b.machine;
+    let armed = 0n;
+    while (m.untilTimer() === undefined) {
+      armed = m.reg(0, "time");
+      b.run(1);
+    }
+    b.toTrap(20_000);
+    // 36 instructions and four of the write pass at one count each; 60 counts at two.
+    expect(m.reg(0, "time") - armed).toBe(40n + 2n * 60n + 2n);
+  });
+
   test("periodic: it comes again without being set", async () => {
     const b = await Bare.make(`
 ${WRITE}

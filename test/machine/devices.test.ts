@@ -207,6 +207,33 @@ describe("the page of the local APIC", () => {
     ]);
   });
 
+  test("a write to a register that cannot be written is no error, one to none is, and switched off it forgets", async () => {
+    const b = await Bare.make(`start: ${X1}
+	movl $0x1ff, 0xf0(%rdi)
+	movl $5, 0x390(%rdi)		/* the current count */
+	movl $5, 0x100(%rdi)		/* ISR */
+	movl $0, 0x280(%rdi)
+	mov 0x280(%rdi), %r8d
+	movl $5, 0x3f0(%rdi)		/* reserved */
+	movl $0, 0x280(%rdi)
+	mov 0x280(%rdi), %r9d
+	movl $0, 0x310(%rdi)
+	movl $0x51, 0x300(%rdi)
+	mov 0x220(%rdi), %r10d
+	${X1}
+	mov 0x220(%rdi), %r11d
+	sti
+	nop
+	nop
+	vmcall
+`);
+    mapDevice(b, 0xfee0_0000n);
+    b.machine.setReg(0, "rdi", USER_DATA);
+    b.toVmcall();
+    const seen = (["r8", "r9", "r10", "r11"] as const).map((r) => b.machine.reg(0, r));
+    expect(seen).toEqual([0n, 0x80n, 1n << 17n, 0n]);
+  });
+
   test("x2APIC registers are #GP in xAPIC mode, and the mode cannot go straight back", async () => {
     const b = await Bare.make(`start: ${X1} mov $0x802, %ecx\nhere: rdmsr\n`);
     expect(b.toTrap()).toMatchObject({ vector: 13, rip: b.symbol("here") });
