@@ -122,3 +122,32 @@ export function openLines(path: string): LineFile {
     },
   };
 }
+
+/** What text has where bytes are no UTF-8. */
+const REPLACEMENT = "\ufffd";
+
+/**
+ * Words of our own command line or environment as the bytes that they were. Node makes text of them, which those that
+ * are no UTF-8 do not survive; Linux still has them.
+ *
+ * file     where the bytes are, a NUL behind each word
+ * returns  for each word itself, or its bytes where text cannot have them
+ */
+export function asGiven(words: readonly string[], file: string): readonly (string | Uint8Array)[] {
+  if (!words.some((w) => w.includes(REPLACEMENT))) return words;
+  const raw = new Map<string, Uint8Array[]>();
+  try {
+    const bytes = readFileSync(file);
+    for (let at = 0; at < bytes.length;) {
+      const end = bytes.indexOf(0, at);
+      const word = bytes.subarray(at, end < 0 ? bytes.length : end);
+      const text = word.toString("utf8");
+      raw.set(text, [...(raw.get(text) ?? []), word]);
+      at += word.length + 1;
+    }
+  } catch {
+    return words;
+  }
+  // Several that make the same text keep their order.
+  return words.map((w) => (w.includes(REPLACEMENT) ? (raw.get(w)?.shift() ?? w) : w));
+}

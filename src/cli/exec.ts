@@ -6,7 +6,7 @@ import { formatAddress } from "../link/index.ts";
 import { whole } from "./args.ts";
 import type { Command } from "./command.ts";
 import { command } from "./command.ts";
-import { openLines, readDescriptor, readProgramFile } from "./descriptors.ts";
+import { asGiven, openLines, readDescriptor, readProgramFile } from "./descriptors.ts";
 import { EXIT } from "./errors.ts";
 import { compileSparingly, coreModule } from "./files.ts";
 import type { Door } from "./output.ts";
@@ -55,8 +55,11 @@ export const execCommand = (door: Door): Command => {
         core,
         ramBytes,
         program,
-        argv: [args.prog, ...given],
-        env: Object.entries(process.env).map(([k, v]) => `${k}=${v ?? ""}`),
+        argv: asGiven([args.prog, ...given], "/proc/self/cmdline"),
+        env: asGiven(
+          Object.entries(process.env).map(([k, v]) => `${k}=${v ?? ""}`),
+          "/proc/self/environ",
+        ),
         exe: real,
         seed,
         io: {

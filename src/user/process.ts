@@ -30,8 +30,9 @@ export interface ProcessConfig {
   /** Memory of the machine in bytes; what the program gets is a little less. */
   readonly ramBytes: number;
   readonly program: Program;
-  readonly argv: readonly string[];
-  readonly env: readonly string[];
+  /** Words of UTF-8, or bytes. */
+  readonly argv: readonly (string | Uint8Array)[];
+  readonly env: readonly (string | Uint8Array)[];
   /** What /proc/self/exe points to. */
   readonly exe: string;
   readonly seed: number;

@@ -5,10 +5,10 @@ import { PAGE } from "./linux.ts";
 
 export interface StackConfig {
   readonly program: Program;
-  readonly argv: readonly string[];
-  readonly env: readonly string[];
+  readonly argv: readonly (string | Uint8Array)[];
+  readonly env: readonly (string | Uint8Array)[];
   /** AT_EXECFN. */
-  readonly execfn: string;
+  readonly execfn: string | Uint8Array;
   /** AT_RANDOM: Uint8Array[16]. */
   readonly random: Uint8Array;
   /** AT_HWCAP. */
@@ -16,6 +16,9 @@ export interface StackConfig {
   /** AT_UID and the three like it. */
   readonly uid: bigint;
 }
+
+/** HWCAP2_FSGSBASE: arch/x86/include/uapi/asm/hwcap2.h. */
+const HWCAP2 = 2n;
 
 const AT_NULL = 0n;
 const AT_PHDR = 3n;
@@ -59,7 +62,10 @@ export function initialStack(
     at -= BigInt(bytes.length);
     return at;
   };
-  const text = (s: string): bigint => push(new TextEncoder().encode(`${s}\0`));
+  const text = (s: string | Uint8Array): bigint => {
+    const bytes = typeof s === "string" ? new TextEncoder().encode(s) : s;
+    return push(Uint8Array.from([...bytes, 0]));
+  };
   push(new Uint8Array(8));
   const execfn = text(c.execfn);
   const env = c.env.toReversed().map(text).toReversed();
@@ -82,7 +88,7 @@ export function initialStack(
     AT_EGID, c.uid,
     AT_SECURE, 0n,
     AT_RANDOM, random,
-    AT_HWCAP2, 0n,
+    AT_HWCAP2, HWCAP2,
     AT_MINSIGSTKSZ, 1040n, // get_sigframe_size()
     AT_RSEQ_FEATURE_SIZE, 28n,
     AT_RSEQ_ALIGN, 32n,

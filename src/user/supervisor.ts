@@ -44,6 +44,7 @@ const DR6_BS = 0x4000n;
 const DR6_CLEAR = 0xffff_0ff0n;
 const CR4_OSFXSR = 0x200n;
 const CR4_OSXMMEXCPT = 0x400n;
+const CR4_FSGSBASE = 0x1_0000n;
 const MSR_STAR = 0xc000_0081n;
 const MSR_LSTAR = 0xc000_0082n;
 const MSR_SFMASK = 0xc000_0084n;
@@ -128,7 +129,11 @@ export class Supervisor {
     stub(AT.wrmsr, [0x0f, 0x30, ...VMCALL]);
     stub(AT.cpuid, [0x0f, 0xa2, ...VMCALL]);
     machine.setReg(0, "cr3", BigInt(PML4));
-    machine.setReg(0, "cr4", machine.reg(0, "cr4") | CR4_OSFXSR | CR4_OSXMMEXCPT);
+    machine.setReg(
+      0,
+      "cr4",
+      machine.reg(0, "cr4") | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE,
+    );
     this.#table(AT.lgdt, GDT, 0x4f);
     this.#table(AT.lidt, IDT, NR_VECTORS * 16 - 1);
     this.#execute(AT.ltr, { rax: 0x40n });

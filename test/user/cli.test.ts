@@ -141,6 +141,18 @@ describe.skipIf(process.platform === "win32")("quiesce exec among processes", ()
     },
   );
 
+  it.skipIf(process.platform !== "linux")(
+    "passes on words and variables that are no UTF-8 as they are",
+    () => {
+      const script = `x=$(printf 'a\\377') y=$(printf 'a\\376'); Q_Z=$y; export Q_Z; q '${program("args")}' "$x" é "$y" < /dev/null | od -An -tx1 -v | tr -d ' \\n'`;
+      const hex = (b: readonly number[]): string => Buffer.from(b).toString("hex");
+      const text = hex([0x5b, 0x61, 0xff, 0x5d, 10, 0x5b, 0xc3, 0xa9, 0x5d, 10, 0x5b, 0x61, 0xfe, 0x5d, 10]); // prettier-ignore
+      const { out } = shell(script);
+      expect(out).toContain(text);
+      expect(out).toContain(`${Buffer.from("Q_Z=a").toString("hex")}fe0a`);
+    },
+  );
+
   it("ends by Ctrl-C", async () => {
     const path = join(FOLDER, "forever");
     writeFileSync(path, await assembleElf(FOREVER));

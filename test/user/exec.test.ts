@@ -45,6 +45,31 @@ describe("a run", () => {
     expect(pieces.process.run(50_000_000)).toEqual(whole.process.run(50_000_000));
   });
 
+  it("has the bases of fs and gs at hand, and says so in AT_HWCAP2", async () => {
+    // wrgsbase, what arch_prctl(ARCH_GET_GS) makes of it, and the vector's entry 26.
+    const elf = await assembleElf(`
+      .text
+      .globl _start
+_start: mov $0x1230, %eax
+      .byte 0xf3, 0x48, 0x0f, 0xae, 0xd8
+      mov $158, %eax
+      mov $0x1004, %edi
+      lea -64(%rsp), %rsi
+      syscall
+      mov -64(%rsp), %rbx
+      sub $0x1200, %rbx
+      mov %rsp, %rsi
+1:    add $8, %rsi
+      cmpq $26, (%rsi)
+      jne 1b
+      add 8(%rsi), %rbx
+      mov %ebx, %edi
+      mov $60, %eax
+      syscall
+`);
+    expect(execute(elf, "bases").exit).toBe(0x32);
+  });
+
   it("is the same every time", () => {
     const runs = [1, 2].map(() => {
       const lines: string[] = [];
