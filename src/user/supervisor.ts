@@ -129,11 +129,7 @@ export class Supervisor {
     stub(AT.wrmsr, [0x0f, 0x30, ...VMCALL]);
     stub(AT.cpuid, [0x0f, 0xa2, ...VMCALL]);
     machine.setReg(0, "cr3", BigInt(PML4));
-    machine.setReg(
-      0,
-      "cr4",
-      machine.reg(0, "cr4") | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE,
-    );
+    machine.setReg(0, "cr4", machine.reg(0, "cr4") | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE);
     this.#table(AT.lgdt, GDT, 0x4f);
     this.#table(AT.lidt, IDT, NR_VECTORS * 16 - 1);
     this.#execute(AT.ltr, { rax: 0x40n });
