@@ -193,6 +193,7 @@ export const KPATCH_FUNC = makeStruct("kpatch_func", "KPF", [
   ["new_size", 8],
   ["mod", 8], // the patch's struct module
   ["op", 4], // KPATCH_OP_*: what is being done with it
+  ["force", 4], // KPATCH_FORCE_UNSAFE(): it may be on a stack
 ]);
 
 /** struct bug_entry. DIFFERS: absolute addresses, and a message. */

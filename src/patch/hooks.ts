@@ -5,8 +5,12 @@ import type { Image } from "../link/index.ts";
 
 const POINTER = 8;
 
-/** The functions that a section of a module names, in order; none where there is no such section. */
-export function hooksOf(module: Image, section: string): readonly bigint[] {
+/**
+ * The functions that a section of a module names, in order; none where there is no such section.
+ *
+ * size  bytes of an entry, which the pointer begins
+ */
+export function hooksOf(module: Image, section: string, size = POINTER): readonly bigint[] {
   const out: bigint[] = [];
   for (const s of module.sections) {
     if (s.name !== section) continue;
@@ -15,7 +19,7 @@ export function hooksOf(module: Image, section: string): readonly bigint[] {
     const { buffer, byteOffset, byteLength } = segment.bytes;
     const view = new DataView(buffer, byteOffset, byteLength);
     const from = Number(s.va - segment.va);
-    for (let at = from; at + POINTER <= from + s.size; at += POINTER) {
+    for (let at = from; at + size <= from + s.size; at += size) {
       out.push(view.getBigUint64(at, true));
     }
   }

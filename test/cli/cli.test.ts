@@ -235,9 +235,12 @@ describe("run's other outputs", () => {
     }
     expect(run?.held.length).toBeGreaterThan(0);
     const logged = (await quiesce(...words, `${seed}`, "--log")).out;
-    for (const h of run?.held ?? []) {
-      expect(logged).toContain(`kpatch: ${h.reason}`);
-      expect(logged).toContain(`kpatch: PID: ${h.pid} Comm: ${h.task}`);
+    for (const [i, h] of run?.held.entries() ?? []) {
+      // The log has the first of a try: there the check of the stacks ends.
+      if (run?.held[i - 1]?.insn !== h.insn) {
+        expect(logged).toContain(`kpatch: ${h.reason}`);
+        expect(logged).toContain(`kpatch: PID: ${h.pid} Comm: ${h.task}`);
+      }
       // Of a stack that it does not vouch for a walk may have missed some.
       const missed = h.stack.filter((f) => !h.truth.some((t) => t.symbol === f.symbol));
       expect(missed).toEqual([]);
