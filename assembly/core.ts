@@ -41,6 +41,7 @@ import { flushCode } from "./block";
 import { PAST_LIMIT, decode, servedBy } from "./decode";
 import { UOP_FAULTY } from "./ids";
 import { flushTlb, hostWrite, makeNoTlb, peekPa, selectTlb } from "./mmu";
+import { hot } from "../build/dispatch";
 import { run } from "./events";
 import { MTRR_DEF } from "./msr";
 import { hash, snapBack, snapBase, snapPage } from "./snapshot";
@@ -53,6 +54,7 @@ export {
   flushCode,
   hash,
   hostWrite,
+  hot,
   peekPa,
   run,
   setArithmetic,

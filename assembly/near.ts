@@ -125,7 +125,7 @@ export class NearX {
     return true;
   }
   va(up: usize): u64 {
-    return ea(up) + load<u64>(load<u16>(up, U_INDEX)) * <u64>load<u16>(up, U_FACTOR);
+    return ea(up) + load<u64>(load<u16>(up, U_INDEX)) * <u64>(<i64>load<i16>(up, U_FACTOR));
   }
   get<T>(up: usize, p: usize): i64 {
     return <i64>load<T>(p, RAM);

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
-import { ENGINE_FLAGS } from "../machine/index.ts";
+import { prepareEngine } from "../machine/index.ts";
 import { PROGRAMS } from "./programs.ts";
 import { runOwn } from "./sample.ts";
 import { cpuSeconds, storedElf } from "./world.ts";
@@ -14,7 +14,7 @@ if (program === undefined) {
   process.stderr.write(`error: bench: there is no program '${name}'\n`);
   process.exit(2);
 }
-ENGINE_FLAGS.forEach(setFlagsFromString);
+prepareEngine(setFlagsFromString);
 const core = new WebAssembly.Module(readFileSync(join(top, "dist/core.wasm")));
 const elf = storedElf(top, program);
 const job = { program, n: Number(n), mode: Number(mode) };

@@ -15,7 +15,7 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
-import { ENGINE_FLAGS } from "../machine/index.ts";
+import { prepareEngine } from "../machine/index.ts";
 import { UsageError } from "./errors.ts";
 
 /** The package's folder: the nearest above this file that has kernels/ and package.json. */
@@ -37,7 +37,7 @@ export function version(): string {
 
 /** The compiled core. */
 export function coreModule(): WebAssembly.Module {
-  ENGINE_FLAGS.forEach(setFlagsFromString);
+  prepareEngine(setFlagsFromString);
   const path = join(TOP, "dist/core.wasm");
   if (!existsSync(path)) throw new UsageError("dist/core.wasm: no such file, expected a build");
   return new WebAssembly.Module(readFileSync(path));

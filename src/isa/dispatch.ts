@@ -19,7 +19,7 @@ const LOOP = `
  * Executes near forms from \`up\` on, and calls nothing. Answers the record that is left to its general form, or 0 when
  * the next block costs more than is left; RIP is set then.
  */
-function hot(up: usize): usize {
+export function hot(up: usize): usize {
   const r = <usize>load<u32>(TLB_R);
   const w = <usize>load<u32>(TLB_W);
   for (;;) {

@@ -5,6 +5,7 @@ import {
   CHAINS,
   CHAIN_COLUMNS,
   CHAIN_FIRST,
+  CHAIN_FORM,
   CHAIN_SECOND,
   FIRST_NEAR_UOP,
   FIRST_ROW_UOP,
@@ -12,6 +13,16 @@ import {
   FLAGS_KILLED,
   FLAGS_SHIFT,
   FLAG_ROLE,
+  LINEAR_ADD,
+  LINEAR_ADD_CONSTANT,
+  LINEAR_CONSTANT,
+  LINEAR_LEA,
+  LINEAR_MOV,
+  LINEAR_OF,
+  LINEAR_SHIFT,
+  LINEAR_SHL,
+  LINEAR_SUB,
+  LINEAR_SUB_CONSTANT,
   MAX_CHAIN_LINES,
   MAX_PAIR_LINES,
   MAX_UOPS,
@@ -99,7 +110,8 @@ const STEPS: readonly RegExp[] = [
   /^alu<(Cmp|Test), RegA, (RegB|Constant), i(8|32|64)>/,
   /^alu<Cmp, (Mem, Constant|RegA, Mem), i(8|32|64)>/,
   /^unary<(Neg|Not|Inc|Dec), RegA, i(32|64)>/,
-  /^shift<(Shl|Shr|Sar), RegA, Constant, i(32|64)>/,
+  /^shift<(Shl|Shr|Sar), RegA, (Constant|Cl), i(32|64)>/,
+  /^mulAcc<Mul, RegA, i64>/,
   /^shift<Ror, RegA, Constant, i64>/,
   /^shift<Shr, RegA, Constant, i8>/,
   /^imul<RegA, RegB, i(32|64)>/,
@@ -263,29 +275,53 @@ const SHIFTS = /^shift<(Shl|Shr|Sar), RegA, Constant,/;
 const BUMP = "alu<Add, RegA, Constant, i64>(up)";
 const COMPARES_MEMORY = /^compareJump<.*NearX?\b/;
 
+/** Forms that are a LEA in other words, when their flags are not seen, and what is to be set in their records. */
+const LINEAR: readonly (readonly [RegExp, number])[] = [
+  [/^nearLea<Near, i(32|64)>/, LINEAR_LEA],
+  [/^mov<RegA, RegB, u(32|64)>/, LINEAR_MOV],
+  [/^mov<RegA, Constant, u(32)>/, LINEAR_CONSTANT],
+  [/^alu<QuietAdd, RegA, RegB, u(32|64)>/, LINEAR_ADD],
+  [/^alu<QuietSub, RegA, RegB, u(32|64)>/, LINEAR_SUB],
+  [/^alu<QuietAdd, RegA, Constant, u(32|64)>/, LINEAR_ADD_CONSTANT],
+  [/^alu<QuietSub, RegA, Constant, u(32|64)>/, LINEAR_SUB_CONSTANT],
+  [/^quietShift<QuietShl, u(32|64)>/, LINEAR_SHL],
+];
+
+function packLinear(uops: readonly NearUop[]): Uint16Array {
+  const numbers = new Map(uops.map((u, i) => [u.call, FIRST_NEAR_UOP + i]));
+  const linear = new Uint16Array(FIRST_ROW_UOP);
+  for (const [call, form] of numbers) {
+    const [pattern, kind = 0] = LINEAR.find(([r]) => r.test(call)) ?? [];
+    const lea = numbers.get(`nearLea<NearX, i${pattern?.exec(call)?.[1] ?? ""}>(up, p)`);
+    if (lea !== undefined) linear[form] = lea | (kind << LINEAR_SHIFT);
+  }
+  return linear;
+}
+
 interface PackedChains {
-  /** By form: the line of those that begin with it. */
-  readonly first: Uint8Array;
+  /** By form: the line of the chains that begin with it. */
+  readonly first: Uint16Array;
   /** By form: the column of those that go on with it. */
   readonly second: Uint8Array;
+  /** By line: the form of the chain that ends there. */
+  readonly forms: Uint16Array;
   readonly chains: Uint16Array;
   /** The form of a chain, and that of its first record alone. */
   readonly firsts: readonly (readonly [number, number])[];
 }
 
-/** Numbers the chains. The line of a chain holds those that are longer by one. */
+/** Numbers the chains. A line stands for what they begin with. */
 function packChains(uops: readonly NearUop[], number: (u: NearUop) => number): PackedChains {
-  const forms = new Map(uops.map((u, i) => [u.call.replace(/\(.*/, ""), FIRST_NEAR_UOP + i]));
-  const first = new Uint8Array(2 * FIRST_ROW_UOP);
-  const second = new Uint8Array(2 * FIRST_ROW_UOP);
+  const known = new Map(uops.map((u, i) => [u.call.replace(/\(.*/, ""), FIRST_NEAR_UOP + i]));
+  const first = new Uint16Array(FIRST_ROW_UOP);
+  const second = new Uint8Array(FIRST_ROW_UOP);
+  const forms = new Uint16Array(MAX_CHAIN_LINES + 1);
   const chains = new Uint16Array((MAX_CHAIN_LINES + 1) * CHAIN_COLUMNS);
   const firsts: [number, number][] = [];
   let lines = 0;
   let columns = 0;
-  const place = (table: Uint8Array, form: number, next: () => number): number =>
-    (table[form] ||= next());
   const line = (): number => {
-    if (++lines > MAX_CHAIN_LINES) throw new Error("isa: too many chains that others begin with");
+    if (++lines > MAX_CHAIN_LINES) throw new Error("isa: too many beginnings of chains");
     return lines;
   };
   const column = (): number => {
@@ -293,32 +329,27 @@ function packChains(uops: readonly NearUop[], number: (u: NearUop) => number): P
     return columns;
   };
   for (const chain of CHAINED) {
-    let form = 0;
-    const calls: string[] = [];
-    for (const name of chain.split("; ")) {
-      const own = forms.get(name);
-      const u = own === undefined ? undefined : uops[own - FIRST_NEAR_UOP];
-      if (own === undefined || u === undefined)
+    const steps = chain.split("; ").map((name) => {
+      const form = known.get(name);
+      const u = form === undefined ? undefined : uops[form - FIRST_NEAR_UOP];
+      if (form === undefined || u === undefined)
         throw new Error(`isa: no form "${name}" for a chain`);
-      calls.push(u.call);
-      if (calls.length === 1) {
-        form = own;
-        continue;
-      }
-      const at = place(first, form, line) * CHAIN_COLUMNS + place(second, own, column);
-      if (chains[at] === 0) {
-        const bump = calls.length === 2 && calls[0] === BUMP && COMPARES_MEMORY.test(u.call);
-        chains[at] = number(
-          bump
-            ? { call: calls.join(" "), ends: true, chain: [...calls], bump: true }
-            : { call: calls.join(" "), ends: u.ends, chain: [...calls] },
-        );
-        firsts.push([chains[at] ?? 0, forms.get(chain.replace(/;.*/, "")) ?? 0]);
-      }
-      form = chains[at] ?? 0;
+      return { form, u };
+    });
+    const [head, last] = [steps[0], steps.at(-1)];
+    if (head === undefined || last === undefined || steps.length < 2)
+      throw new Error(`isa: "${chain}" is no chain`);
+    let at = (first[head.form] ||= line());
+    for (const { form } of steps.slice(1)) {
+      at = chains[at * CHAIN_COLUMNS + (second[form] ||= column())] ||= line();
     }
+    const calls = steps.map(({ u }) => u.call);
+    const bump = calls.length === 2 && calls[0] === BUMP && COMPARES_MEMORY.test(last.u.call);
+    const whole = number({ call: calls.join(" "), ends: last.u.ends, chain: calls, bump });
+    forms[at] = whole;
+    firsts.push([whole, head.form]);
   }
-  return { first, second, chains, firsts };
+  return { first, second, forms, chains, firsts };
 }
 
 function factor(call: string): number {
@@ -388,7 +419,8 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
     quiet[row] = n | factor(c);
     rowTable[n] = row;
   });
-  const { first, second, chains, firsts } = packChains([...uops], add);
+  const linear = packLinear(uops);
+  const { first, second, forms, chains, firsts } = packChains([...uops], add);
   for (const [n, i] of firsts) {
     rowTable[n] = rowTable[i] ?? 0;
     rowTable[FIRST_ROW_UOP + n] = rowTable[FIRST_ROW_UOP + i] ?? 0;
@@ -404,8 +436,10 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
       { at: PAIRS, bytes: bytes(pairs) },
       { at: QUIET_OF, bytes: bytes(quiet) },
       { at: FLAG_ROLE, bytes: roles },
-      { at: CHAIN_FIRST, bytes: first },
+      { at: CHAIN_FIRST, bytes: bytes(first) },
       { at: CHAIN_SECOND, bytes: second },
+      { at: CHAIN_FORM, bytes: bytes(forms) },
+      { at: LINEAR_OF, bytes: bytes(linear) },
       { at: CHAINS, bytes: bytes(chains) },
       { at: MISS, bytes: Uint8Array.of(UOP_MISS, 0) },
     ],

@@ -1,7 +1,8 @@
 // The seam to the wasm core: instantiation, typed access to its memory, and its exported functions under their names.
 // The only file that casts what WebAssembly hands out. Everything above it speaks of vCPUs and addresses.
-import { ARENA_END } from "../../assembly/abi.ts";
+import { ARENA_END, EXIT } from "../../assembly/abi.ts";
 import { DeviceBus, type Bus } from "./device.ts";
+import { optimize, shortRun } from "./engine.ts";
 
 /** What the core exports, with wasm's own types: i64 is bigint, i32 and addresses are number. */
 export interface CoreExports {
@@ -23,6 +24,7 @@ export interface CoreExports {
   decodeLength(p: number, limit: number): number;
   decodedRow(): number;
   untilTimer(): bigint;
+  hot(up: number): number;
   arithmetic(): number;
   setArithmetic(flags: number): void;
 }
@@ -33,28 +35,19 @@ export const HOST_PAGE = 0xd000;
 /** The custom section of core.wasm that scripts/asc.mjs adds. */
 const ISA_TABLES = "isa.tables";
 
-/**
- * What V8 has to be told before it compiles the core, as flags of node or for `v8.setFlagsFromString`. The interpreter's switch is
- * one large function. V8 counts the bytes that its loop jumps back over and would begin to optimize it within some hundred
- * instructions, and a program that ends sooner than that compilation has to wait for it: with this budget it begins some
- * milliseconds later. And for a function that large it would take a simpler register allocation, in which every value lives in
- * memory. Where it rotates a loop, the loop's head, which every micro-op comes by, is left unaligned. Without the flags everything
- * works, more slowly.
- */
-export const ENGINE_FLAGS = [
-  "--wasm-tiering-budget=500000000",
-  "--no-turbo-use-mid-tier-regalloc-for-huge-functions",
-  "--no-turbo-loop-rotation",
-];
-
 export class Core {
   readonly exports: CoreExports;
+  readonly #module: WebAssembly.Module;
   readonly #memory: WebAssembly.Memory;
   #bytes: Uint8Array;
   #view: DataView;
+  /** What is still to be executed before the loop is optimized. */
+  #short: number;
 
   /** `bytes` is the size of the wasm memory that the machine needs from the start. */
   constructor(module: WebAssembly.Module, bytes: number, bus: Bus = new DeviceBus([])) {
+    this.#module = module;
+    this.#short = shortRun(module);
     const pages = Math.ceil(Math.max(bytes, ARENA_END) / 65536);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
     const instance = new WebAssembly.Instance(module, {
@@ -84,6 +77,21 @@ export class Core {
       this.#bytes.set(new Uint8Array(section, p + 8, length), view.getUint32(p, true));
       p += 8 + length;
     }
+  }
+
+  /** Runs the active vCPU for up to `n` units of virtual time, and answers how many it used. */
+  run(n: number): number {
+    if (this.#short <= 0) return this.#grant(n);
+    const used = this.#grant(Math.min(n, this.#short));
+    this.#short -= used;
+    if (this.#short > 0) return used;
+    optimize(this.#module, this.exports.hot);
+    if (used === n || this.u32(EXIT) !== 0) return used;
+    return used + this.#grant(n - used);
+  }
+
+  #grant(n: number): number {
+    return n <= 0x7fff_ffff ? this.exports.runShort(n) : Number(this.exports.run(BigInt(n)));
   }
 
   /** The memory as bytes; valid until the next call into the core. */

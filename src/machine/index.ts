@@ -1,5 +1,5 @@
 // The machine's door.
-export { ENGINE_FLAGS } from "./core.ts";
+export { prepareEngine } from "./engine.ts";
 export {
   Machine,
   REGISTERS,

@@ -281,7 +281,7 @@ export class Machine {
   run(vcpu: number, n: number): RunOutcome {
     const core = this.core;
     core.exports.activate(vcpu);
-    const used = n <= 0x7fff_ffff ? core.exports.runShort(n) : Number(core.exports.run(BigInt(n)));
+    const used = core.run(n);
     const exit = core.u32(EXIT);
     if (exit === Exit.None) return { used, exit: "none", arg: 0n };
     return { used, exit: EXIT_NAMES[exit] ?? "none", arg: core.u64(EXIT_ARG) };
