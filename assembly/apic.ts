@@ -96,7 +96,7 @@ function failed(p: usize, bit: u32): void {
   if (old & bit) return;
   store<u32>(p, old | bit, P_ERRORS);
   const lvt = load<u32>(p + P_LVT_OTHER + 16);
-  if (!(lvt & LVT_MASKED) && (lvt & 0xff) >= 16) request(p, lvt & 0xff);
+  if (!(lvt & LVT_MASKED) && (lvt & 0xff) >= 16) post(p, lvt & 0xff);
 }
 
 function request(p: usize, vector: u32): void {
@@ -104,6 +104,11 @@ function request(p: usize, vector: u32): void {
     failed(p, RECEIVE_ILLEGAL);
     return;
   }
+  post(p, vector);
+}
+
+/** Notes a legal vector as requested. */
+function post(p: usize, vector: u32): void {
   const w = p + P_IRR + ((vector >> 6) << 3);
   store<u64>(w, load<u64>(w) | ((<u64>1) << (vector & 63)));
 }
