@@ -80,7 +80,7 @@ function longest(up: usize, end: usize, linear: bool): u32 {
     let form = <usize>load<u16>(up, U_OP);
     if (form >= <usize>FIRST_ROW_UOP) break;
     if (linear && linearKind(up, form))
-      form = load<u16>(LINEAR_OF + (form << 1)) & <usize>(FIRST_ROW_UOP - 1);
+      form = load<u16>(LINEAR_OF + (form << 1)) & (<usize>(FIRST_ROW_UOP - 1));
     if (n == 1) line = load<u16>(CHAIN_FIRST + (form << 1));
     else
       line = load<u16>(

@@ -4,9 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 
-const module = binaryen.readBinary(
-  readFileSync(join(import.meta.dirname, "../../dist/core.wasm")),
-);
+const module = binaryen.readBinary(readFileSync(join(import.meta.dirname, "../../dist/core.wasm")));
 
 /** The functions that each function calls. */
 function calls(): ReadonlyMap<string, ReadonlySet<string>> {

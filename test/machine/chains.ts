@@ -85,7 +85,9 @@ class Text {
         return push(`${op}${suffix(d)} ${this.#operand(c, d)}, ${this.#operand(b, d)}`);
       case "nearAdc":
       case "nearSbb":
-        return push(`${name.slice(4).toLowerCase()} ${this.#operand(b, c)}, ${this.#operand(a, c)}`);
+        return push(
+          `${name.slice(4).toLowerCase()} ${this.#operand(b, c)}, ${this.#operand(a, c)}`,
+        );
       case "mov":
       case "nearMov":
         return push(`mov${suffix(c)} ${this.#operand(b, c)}, ${this.#operand(a, c)}`);
