@@ -29,6 +29,8 @@ export interface Program {
   /** AT_PHDR: where the program headers are mapped, 0 when they are not. */
   readonly phdr: bigint;
   readonly phnum: number;
+  /** Whether PT_GNU_STACK asks for a stack that can be executed; without one it is none. */
+  readonly executableStack: boolean;
 }
 
 /** Where programs may lie: below everything that the loader itself places. */
@@ -41,6 +43,7 @@ const ET_DYN = 3;
 const EM_X86_64 = 62;
 const PT_LOAD = 1;
 const PT_INTERP = 3;
+const PT_GNU_STACK = 0x6474_e551;
 const PN_XNUM = 0xffff;
 const PF_X = 1;
 const PF_W = 2;
@@ -148,7 +151,10 @@ export function readProgram(file: Uint8Array, name: string): Program {
   const phoff = view.getBigUint64(32, true);
   const holder = loads.find((p) => phoff >= p.offset && phoff < p.offset + p.fileSize);
   const phdr = holder === undefined ? 0n : holder.va + (phoff - holder.offset) + bias;
-  return { name, file, entry, bias, segments, phdr, phnum: phdrs.length };
+  // Of several the last one counts.
+  const stack = phdrs.findLast((p) => p.type === PT_GNU_STACK);
+  const executableStack = stack !== undefined && (stack.flags & PF_X) !== 0;
+  return { name, file, entry, bias, segments, phdr, phnum: phdrs.length, executableStack };
 }
 
 function name_(names: Readonly<Record<number, string>>, key: number): string {

@@ -13,7 +13,7 @@ import type { Arguments, Context, ProgramIo, SyscallResult } from "./context.ts"
 import { Descriptors, NOFILE } from "./descriptors.ts";
 import { endOf, memoryOf, ProgramError, type Program } from "./elf.ts";
 import { OutOfMemory } from "./frames.ts";
-import { PAGE, PROT_READ, PROT_WRITE, SIGKILL, SIGSEGV, SI_KERNEL, signalName } from "./linux.ts";
+import { PAGE, PROT_EXEC, PROT_READ, PROT_WRITE, SIGKILL, SIGSEGV, SI_KERNEL, signalName } from "./linux.ts";
 import { randomBytes } from "./random.ts";
 import { reportDeath } from "./report.ts";
 import { abortSequence } from "./rseq.ts";
@@ -116,7 +116,7 @@ export class UserProcess {
       },
       STACK_TOP,
     );
-    this.#space.mapStack(PROT_READ | PROT_WRITE);
+    this.#space.mapStack(PROT_READ | PROT_WRITE | (program.executableStack ? PROT_EXEC : 0));
     if (!this.#space.write(stack.rsp, stack.bytes)) throw this.#tooSmall();
     const heap = endOf(program);
     this.#context = this.#makeContext(random, config.exe, heap);

@@ -90,6 +90,30 @@ describe("a program from our own assembler", () => {
     expect([exit, result.insns]).toEqual([77, 4005]);
   });
 
+  it.each([
+    ["without PT_GNU_STACK", undefined, 139],
+    ["with PF_X in PT_GNU_STACK", 7, 9],
+    ["without PF_X in PT_GNU_STACK", 6, 139],
+  ])("%s has a stack that can be executed or not", async (_, flags, exit) => {
+    // mov $9, %edi; mov $60, %eax; syscall
+    const file = await assembleElf(`
+      .text
+      _start: movabs $0x3cb800000009bf, %rax
+        mov %rax, -16(%rsp)
+        movabs $0x050f0000, %rax
+        mov %rax, -8(%rsp)
+        lea -16(%rsp), %rax
+        jmp *%rax`);
+    if (flags !== undefined) {
+      const v = new DataView(file.buffer);
+      const nr = v.getUint16(56, true);
+      v.setUint16(56, nr + 1, true);
+      v.setUint32(64 + nr * 56, 0x6474e551, true);
+      v.setUint32(64 + nr * 56 + 4, flags, true);
+    }
+    expect(execute(file, "stack").exit).toBe(exit);
+  });
+
   it("may take all the memory it is given and no more", async () => {
     const file = await assembleElf(`
       .text
