@@ -13,7 +13,16 @@ import type { Arguments, Context, ProgramIo, SyscallResult } from "./context.ts"
 import { Descriptors, NOFILE } from "./descriptors.ts";
 import { endOf, memoryOf, ProgramError, type Program } from "./elf.ts";
 import { OutOfMemory } from "./frames.ts";
-import { PAGE, PROT_EXEC, PROT_READ, PROT_WRITE, SIGKILL, SIGSEGV, SI_KERNEL, signalName } from "./linux.ts";
+import {
+  PAGE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  SIGKILL,
+  SIGSEGV,
+  SI_KERNEL,
+  signalName,
+} from "./linux.ts";
 import { randomBytes } from "./random.ts";
 import { reportDeath } from "./report.ts";
 import { abortSequence } from "./rseq.ts";
