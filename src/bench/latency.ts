@@ -74,7 +74,7 @@ function waiting(): readonly Mechanism[] {
 
 /** The tries that somebody held up, and the one that nobody did. */
 function attemptsOf(trace: Trace): number {
-  return new Set(trace.held.map((h) => h.insn)).size + 1;
+  return new Set(trace.held.map((h) => h.nr)).size + 1;
 }
 
 function figureOf(s: Sample, figure: Figure): number | null {

@@ -211,17 +211,23 @@ export function observe(session: Session, run: ObservedRun): Observation {
     if (isCommit(w)) commit = { insn: w.insn - readyAt, stacks: trueStacks(session, lists) };
   };
   const held: Held[] = [];
-  session.agent.onProgress = ({ insn, outcome }) => {
-    const now = outcome.blockers.length === 0 ? [] : session.tasks();
-    outcome.blockers.forEach((blocker, i) => {
-      const isHim = (t: Task): boolean => t.pid === blocker.pid && t.comm === blocker.task;
-      const task = i < MAX_TOLD ? now.find(isHim) : undefined;
+  let nr = 1;
+  let told = 0;
+  session.agent.onSeen = (insn, seen) => {
+    for (const { va, ...blocker } of seen) {
+      const isTold = told++ < MAX_TOLD;
+      const task = isTold ? readTask(session.read, session.image, va) : undefined;
       const frames = task === undefined ? NO_FRAMES : framesOf(session, task);
-      held.push({ insn: insn - readyAt, blocker, frames });
-    });
+      held.push({ insn: insn - readyAt, nr, blocker, frames });
+    }
+  };
+  session.agent.onProgress = () => {
+    nr++;
+    told = 0;
   };
   const finish = (end: RunEnd): Trace => {
     session.agent.onWrite = undefined;
+    session.agent.onSeen = undefined;
     session.agent.onProgress = undefined;
     collected.stop();
     const events = session.events();

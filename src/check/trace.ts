@@ -99,10 +99,13 @@ export interface Switch {
 /**
  * A task that a mechanism could not switch at a try.
  *
- * frames  its true stack right after the try, innermost first; none in user mode, and for all but the first MAX_TOLD of a try
+ * insn    when it was looked at
+ * nr      the try, from 1
+ * frames  its true stack at that moment, innermost first; none in user mode, and for all but the first MAX_TOLD of a try
  */
 export interface Held {
   readonly insn: number;
+  readonly nr: number;
   readonly blocker: Blocker;
   readonly frames: readonly TraceFrame[];
 }

@@ -57,10 +57,12 @@ export interface ReportBlocker {
  *
  * insn   from the ready mark, right after the try
  * stack  as the mechanism saw it, empty where it does not look
+ * try    the number of the try, from 1
  * truth  its true stack then
  */
 export interface ReportHeld extends ReportBlocker {
   readonly insn: number;
+  readonly try: number;
   readonly truth: readonly ReportFrame[];
 }
 
@@ -254,6 +256,7 @@ function reportOf(
     blockers: (outcome?.blockers ?? []).map(blocker),
     held: trace.held.map((h) => ({
       insn: h.insn,
+      try: h.nr,
       ...blocker(h.blocker),
       truth: h.frames.map((f) => frame(f.ip)),
     })),

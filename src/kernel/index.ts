@@ -69,7 +69,16 @@ export {
   writeField,
   writeWord,
 } from "./patch-call.ts";
-export type { GuestView, Looked, Message, Program, Step, Under, Upcall } from "./patch-call.ts";
+export type {
+  GuestView,
+  Looked,
+  Message,
+  Program,
+  Seen,
+  Step,
+  Under,
+  Upcall,
+} from "./patch-call.ts";
 export {
   DYN_FTRACE,
   FTRACE_CONSTANTS,

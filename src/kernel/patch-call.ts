@@ -30,10 +30,21 @@ export type Under =
   /** Memory that nobody else has an address of yet. */
   | "private";
 
+/** A task that a look found in the way, for whoever watches: it has no part in the answer. */
+export interface Seen {
+  readonly va: bigint;
+  readonly task: string;
+  readonly pid: number;
+  readonly reason: string;
+  readonly symbol: string | undefined;
+  readonly stack: readonly bigint[];
+}
+
 /** A look's result and what a real kernel would have spent on it, in instructions. */
 export interface Looked {
   readonly value: unknown;
   readonly cost: number;
+  readonly seen?: readonly Seen[];
 }
 
 export type Step =
@@ -98,7 +109,7 @@ export function* writeWord(va: bigint, value: bigint, size: 1 | 4 | 8 = 8): Prog
 /** Looks at guest memory; `run` answers the value and its modelled cost. */
 export function* look<T>(
   under: Under,
-  run: (g: GuestView) => { readonly value: T; readonly cost: number },
+  run: (g: GuestView) => Looked & { readonly value: T },
 ): Program<T> {
   // The answer to a look is by construction what its own `run` returned, now or before a snapshot.
   return (yield { op: "look", under, run }) as T;

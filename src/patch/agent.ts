@@ -7,6 +7,7 @@ import {
   symbolVa,
   type Message,
   type Program,
+  type Seen,
   type Step,
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
@@ -102,6 +103,8 @@ export class Agent {
   onWrite: ((w: AgentWrite) => void) | undefined;
   /** Told of everything that the mechanism says, in its place among what the guest says. */
   onLog: ((text: string) => void) | undefined;
+  /** Told of the tasks that a look found in the way, at that moment. */
+  onSeen: ((insn: number, seen: readonly Seen[]) => void) | undefined;
   /** Told of every try that did not end the program. */
   onProgress: ((p: AgentProgress) => void) | undefined;
   #make: (() => Program<Outcome>) | undefined;
@@ -259,11 +262,12 @@ export class Agent {
       case "cmpxchg":
         return this.#cmpxchg(vcpu, step);
       case "look": {
-        const { value, cost } = step.run({
+        const { value, cost, seen } = step.run({
           read: (va, n) => m.read(va, n, vcpu),
           image: this.#image,
           registers: { ip: m.reg(vcpu, "rip"), sp: m.reg(vcpu, "rsp"), bp: m.reg(vcpu, "rbp") },
         });
+        if (seen !== undefined && seen.length > 0) this.onSeen?.(m.retired, seen);
         m.charge(vcpu, cost);
         this.#state = { ...this.#state, modelled: this.#state.modelled + cost };
         return this.#again(vcpu, value);

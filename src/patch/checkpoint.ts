@@ -16,10 +16,10 @@ import {
   writeWord,
   type GuestView,
   type Program,
+  type Seen,
   type Task,
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
-import type { Blocker } from "./mechanism.ts";
 
 export type CheckpointPolicy = "queue" | "pass";
 
@@ -92,13 +92,21 @@ export function memberOf(t: Task): Member {
   };
 }
 
-/** A look at the crowd with the task list held still; `of` says what of it is wanted. */
-export function* lookAtCrowd<T>(image: Image, of: (c: Crowd) => T): Program<T> {
+/**
+ * A look at the crowd with the task list held still; `of` says what of it is wanted, `seen` who is told of as standing in the
+ * way.
+ */
+export function* lookAtCrowd<T>(
+  image: Image,
+  of: (c: Crowd) => T,
+  seen: (value: T) => readonly Seen[] = () => [],
+): Program<T> {
   return yield* withLock(
     symbolVa(image, "tasklist_lock"),
     look("tasklist_lock", (g) => {
       const c = readCrowd(g);
-      return { value: of(c), cost: crowdCost(c) };
+      const value = of(c);
+      return { value, cost: crowdCost(c), seen: seen(value) };
     }),
   );
 }
@@ -150,8 +158,9 @@ export function* closeCheckpoint(image: Image, asked: Asked): Program<void> {
 }
 
 /** Who has not come, for a report. */
-export function absent(tasks: readonly Member[]): readonly Blocker[] {
+export function absent(tasks: readonly Member[]): readonly Seen[] {
   return tasks.map((t) => ({
+    va: t.va,
     task: t.comm,
     pid: t.pid,
     reason: t.isKthread

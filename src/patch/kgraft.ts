@@ -35,10 +35,18 @@ import {
   writeWord,
   type Program,
   type Read,
+  type Seen,
   type Task,
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
-import { isFlagged, lookAtCrowd, memberOf, openCheckpoint, type Crowd } from "./checkpoint.ts";
+import {
+  isFlagged,
+  lookAtCrowd,
+  memberOf,
+  openCheckpoint,
+  type Crowd,
+  type Member,
+} from "./checkpoint.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
 import { listAddTail, listDel, listEntries } from "./lists.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
@@ -233,27 +241,30 @@ function left(c: Crowd): readonly Task[] {
   return everybody(c).filter((t) => isFlagged(t) && !(t.state === TASK_STATE.DEAD && !t.onCpu));
 }
 
+function straggler(t: Member): Seen {
+  const reason = t.isKthread ? "has not come to an annotated point" : "has not passed the boundary";
+  return { va: t.va, task: t.comm, pid: t.pid, reason, symbol: undefined, stack: [] };
+}
+
 /** kgr_work_fn(): looks again until nobody is left; from the second look on with the fake signal. */
 function* untilNobodyIsLeft({ image, hz }: Request): Program<readonly Switched[]> {
   const switched = new Map<number, Switched>();
   for (let round = 0; ; round++) {
-    const { remaining, gone } = yield* lookAtCrowd(image, (c) => ({
-      remaining: left(c).map(memberOf),
-      gone: everybody(c)
-        .filter((t) => !isFlagged(t) && !switched.has(t.pid))
-        .map(memberOf),
-    }));
+    const { remaining, gone } = yield* lookAtCrowd(
+      image,
+      (c) => ({
+        remaining: left(c).map(memberOf),
+        gone: everybody(c)
+          .filter((t) => !isFlagged(t) && !switched.has(t.pid))
+          .map(memberOf),
+      }),
+      (looked) => looked.remaining.map(straggler),
+    );
     for (const t of gone) {
       switched.set(t.pid, { task: t.comm, pid: t.pid, how: t.isKthread ? "kthread" : "boundary" });
     }
     if (remaining.length === 0) return [...switched.values()];
-    const blockers = remaining.map((t) => ({
-      task: t.comm,
-      pid: t.pid,
-      reason: t.isKthread ? "has not come to an annotated point" : "has not passed the boundary",
-      symbol: undefined,
-      stack: [],
-    }));
+    const blockers = remaining.map(straggler);
     const reason = `${remaining.length} ${remaining.length === 1 ? "task is" : "tasks are"} left in the old universe`;
     yield* progress(outcome("stalled", reason, blockers, [...switched.values()]));
     if (round === 1) {

@@ -1,6 +1,13 @@
 // kpatch's activeness safety check: the stack of every thread, walked with the machine stopped, against the variants that are in
 // force of the functions that change. It decides nothing. kernel: kpatch's kmod/core/core.c, kpatch_verify_activeness_safety().
-import { readRunQueues, readTasks, type GuestView, type Read, type Task } from "../kernel/index.ts";
+import {
+  readRunQueues,
+  readTasks,
+  type GuestView,
+  type Read,
+  type Seen,
+  type Task,
+} from "../kernel/index.ts";
 import { symbolAt } from "../link/index.ts";
 import {
   KPATCH_MAX_STACK_ENTRIES,
@@ -12,7 +19,7 @@ import {
   type UnwinderName,
 } from "../unwind/index.ts";
 import { forcedFunctions, readFuncs, UNPATCH, type KpatchFunc } from "./kpatch-funcs.ts";
-import { isOwnStack, type Blocker, type Request, type Switched } from "./mechanism.ts";
+import { isOwnStack, type Request, type Switched } from "./mechanism.ts";
 
 /** Code that must be on no stack: the variant that is in force now. */
 interface ActiveRange {
@@ -22,7 +29,7 @@ interface ActiveRange {
 }
 
 export interface Checked {
-  readonly blockers: readonly Blocker[];
+  readonly blockers: readonly Seen[];
   readonly frames: number;
   readonly tasks: readonly Switched[];
   /** An NMI went through the handler while the functions were being changed. */
@@ -35,7 +42,7 @@ function checkTask(
   unwinder: UnwinderName,
   memory: Memory,
   task: Task,
-): Blocker | number {
+): Seen | number {
   const rows = UNWINDERS[unwinder];
   const isSelf = isOwnStack(g, task);
   const trace = isSelf
@@ -45,7 +52,8 @@ function checkTask(
   const hit = stack
     .map((ip) => active.find((f) => ip >= f.lo && ip < f.lo + BigInt(f.size)))
     .find((f) => f !== undefined);
-  const blocker = (reason: string, symbol: string | undefined): Blocker => ({
+  const blocker = (reason: string, symbol: string | undefined): Seen => ({
+    va: task.va,
     task: task.comm,
     pid: task.pid,
     reason,
@@ -94,7 +102,7 @@ export function verifyActivenessSafety(g: GuestView, request: Request): Checked 
   const active = activeRanges(g.read, request);
   const stoppers = new Set(readRunQueues(g.read, g.image).map((q) => q.stop));
   const memory = walkMemory(g.read, g.image, [plan.module]);
-  const blockers: Blocker[] = [];
+  const blockers: Seen[] = [];
   let frames = 0;
   const tasks: Switched[] = [];
   for (const task of readTasks(g.read, g.image)) {

@@ -57,7 +57,8 @@ const HOOK_SIZE = 16;
 function* verify(request: Request): Program<Checked> {
   const checked = yield* look("stop_machine", (g) => {
     const value = verifyActivenessSafety(g, request);
-    return { value, cost: walkCost(value.tasks.length, value.frames) };
+    const cost = walkCost(value.tasks.length, value.frames);
+    return { value, cost, seen: value.blockers };
   });
   if (checked.blockers.length > 0) {
     yield* finishState(request.image, FAILURE);

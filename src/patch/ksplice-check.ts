@@ -6,11 +6,12 @@ import {
   TASK_STATE,
   type GuestView,
   type Read,
+  type Seen,
   type Task,
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
 import { kernelTextAddress } from "../unwind/index.ts";
-import { isOwnStack, type Blocker, type Switched } from "./mechanism.ts";
+import { isOwnStack, type Switched } from "./mechanism.ts";
 import type { PatchPlan } from "./plan.ts";
 import { findMismatch, jumpOf } from "./run-pre.ts";
 
@@ -40,7 +41,7 @@ export interface Conflict {
 export interface Checked {
   readonly status: "ok" | "code_busy" | "unexpected_running_task";
   readonly conflicts: readonly Conflict[];
-  readonly blockers: readonly Blocker[];
+  readonly blockers: readonly Seen[];
   readonly tasks: readonly Switched[];
   /** How many addresses were looked at. */
   readonly words: number;
@@ -107,7 +108,7 @@ export function checkEachTask(
   };
   const images = [image, plan.module, ...below.map((p) => p.module)];
   const conflicts: Conflict[] = [];
-  const blockers: Blocker[] = [];
+  const blockers: Seen[] = [];
   const tasks: Switched[] = [];
   let words = 0;
   for (const task of readTasks(g.read, image)) {
@@ -128,6 +129,7 @@ export function checkEachTask(
       addrs: all.map((addr) => ({ addr, hasConflict: recordAt(addr) !== undefined })),
     });
     blockers.push({
+      va: task.va,
       task: task.comm,
       pid: task.pid,
       reason: isRunning ? "unexpected running task" : "stack check: code is busy",

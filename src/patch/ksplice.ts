@@ -100,7 +100,7 @@ function* updateOf(request: Request): Program<Update | undefined> {
 function* check({ request, plan }: Update): Program<Tried> {
   const checked = yield* look("stop_machine", (g) => {
     const value = checkEachTask(g, request.image, plan, request.below ?? []);
-    return { value, cost: scanCost(value.words) };
+    return { value, cost: scanCost(value.words), seen: value.blockers };
   });
   if (checked.status !== "ok") {
     yield* progress(outcome("stalled", "busy in an attempt", checked.blockers));

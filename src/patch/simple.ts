@@ -1,16 +1,24 @@
 // simple: Ingo Molnar's method. Every user task queues at the checkpoint, then every kernel thread parks; when all hold
 // no kernel state, every CPU is stopped for the moment of writing, and then everybody is let go. If one does not come in
-// time, nothing was written and everybody is let go all the same. No stack is walked to decide anything.
+// time, nothing was written and everybody is let go all the same. No stack is walked to decide anything; those of tasks that did
+// not come are shown.
 import {
   call,
   log,
   look,
+  progress,
+  readTask,
   stopMachine,
+  symbolVa,
   TASK_STATE,
+  withLock,
   write,
   type Program,
+  type Seen,
   type Task,
 } from "../kernel/index.ts";
+import { formatAddress } from "../link/index.ts";
+import { stackTraceSaveTskReliable, UNWINDERS, walkMemory } from "../unwind/index.ts";
 import {
   absent,
   askKthread,
@@ -25,7 +33,7 @@ import {
   type Crowd,
   type Member,
 } from "./checkpoint.ts";
-import { compareCost } from "./cost.ts";
+import { compareCost, walkCost } from "./cost.ts";
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
 import { lastVariant, type PatchPlan } from "./plan.ts";
@@ -41,6 +49,9 @@ import {
 
 /** Virtual seconds from the request until everybody is let go with nothing done. */
 export const SIMPLE_TIMEOUT_S = 15;
+
+/** Frames of a stack in the list of those that did not come. */
+const MAX_SHOWN = 64;
 
 /** What is written at quiescence. before: what has to be there then. */
 type TextWrite = Expected & { readonly before: Uint8Array };
@@ -119,10 +130,11 @@ function* disable(request: Request): Program<Outcome> {
 
 /** Gathers everybody, writes all or nothing, and lets everybody go. `done`: what was done, in a word. */
 function* atQuiescence(
-  { image, hz }: Request,
+  request: Request,
   writes: readonly TextWrite[],
   done: string,
 ): Program<Outcome> {
+  const { image, hz } = request;
   yield* openCheckpoint(image, "queue");
   const asked: Asked = { toPark: new Set(), toFreeze: new Set() };
   let c = yield* lookAtCrowd(image, missing);
@@ -149,10 +161,43 @@ function* atQuiescence(
     yield* call("schedule_timeout_uninterruptible", 1n);
     c = yield* lookAtCrowd(image, missing);
   }
-  const blockers = absent([...c.users, ...c.kthreads]);
-  yield* log(`simple: timeout, ${blockers.length} tasks did not come, nothing was ${done}`);
+  const blockers = yield* lookAtAbsent(request);
+  const n = blockers.length;
+  yield* log(
+    `simple: timeout, ${n} ${n === 1 ? "task" : "tasks"} did not come, nothing was ${done}`,
+  );
+  for (const b of blockers) {
+    yield* log(`simple: ${b.task}:${b.pid} ${b.reason}`);
+    for (const ip of b.stack) {
+      yield* log(`simple:  [<${ip.toString(16)}>] ${formatAddress(image, ip)}`);
+    }
+  }
+  const refused = outcome("refused", "not everybody became quiescent in time", blockers);
+  yield* progress(refused);
   yield* closeCheckpoint(image, asked);
-  return outcome("refused", "not everybody became quiescent in time", blockers);
+  return refused;
+}
+
+/** Who has not come when the time is over, with the stacks of those that do not run: for the report, and for nothing else. */
+function* lookAtAbsent({ image, plan, unwinder }: Request): Program<readonly Seen[]> {
+  return yield* withLock(
+    symbolVa(image, "tasklist_lock"),
+    look("tasklist_lock", (g) => {
+      const c = readCrowd(g);
+      const { users, kthreads } = missing(c);
+      const memory = walkMemory(g.read, image, [plan.module]);
+      // No thread was asked to park as long as a user task was missing.
+      const value = absent(users.length > 0 ? users : kthreads).map((b) => {
+        const task = readTask(g.read, image, b.va);
+        if (task.onCpu) return b;
+        const rows = UNWINDERS[unwinder];
+        const { frames } = stackTraceSaveTskReliable(rows, memory, task, MAX_SHOWN);
+        return { ...b, stack: frames.map((f) => f.ip) };
+      });
+      const frames = value.reduce((n, b) => n + b.stack.length, 0);
+      return { value, cost: crowdCost(c) + walkCost(value.length, frames), seen: value };
+    }),
+  );
 }
 
 /** Who is not gathered. */

@@ -39,7 +39,7 @@ export const Run = v.array(
     tasks: count,
     switched: v.array(v.object({ task: text, pid: count, how: text, insn: v.nullable(count) })),
     blockers: v.array(Blocker),
-    held: v.array(v.object({ ...Blocker.entries, insn: count, truth: v.array(Frame) })),
+    held: v.array(v.object({ ...Blocker.entries, insn: count, try: count, truth: v.array(Frame) })),
   }),
 );
 

@@ -20,7 +20,6 @@ import { findModule, insmodError, loadModule, unloadModule } from "../module.ts"
 import { patchName } from "../plan.ts";
 import {
   outcome,
-  type Blocker,
   type Mechanism,
   type Outcome,
   type Request,
@@ -29,7 +28,7 @@ import {
 import { enabledStore, klpEnablePatch, transitionWork, type Begun } from "./core.ts";
 import { checkTask } from "./stack-check.ts";
 import type { KlpSystem } from "./system.ts";
-import type { Remaining, Tried } from "./transition.ts";
+import { blockerOf, type Tried } from "./transition.ts";
 import { readPatches, readTransition, see } from "./view.ts";
 
 export function systemOf({ image, plan, hz, unwinder }: Request): KlpSystem {
@@ -85,23 +84,6 @@ export function* freeMade(va: bigint): Program<void> {
     return [...strings, first, objs, va];
   });
   for (const object of made) yield* call("kfree", object);
-}
-
-const REASON = {
-  running: "is running",
-  unreliable: "has an unreliable stack",
-  busy: "is sleeping on a function of the patch",
-} as const;
-
-function blockerOf(r: Remaining): Blocker {
-  const reason = REASON[r.obstacle ?? "running"];
-  return {
-    task: r.task,
-    pid: r.pid,
-    reason: r.doubt === undefined ? reason : `${reason} (${r.doubt})`,
-    symbol: r.symbol,
-    stack: r.stack,
-  };
 }
 
 /** The worker's rounds until nobody remains. */

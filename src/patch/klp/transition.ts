@@ -32,6 +32,7 @@ import { callPost } from "./callbacks.ts";
 import { unpatchObjects } from "./objects.ts";
 import { freePatch, freeReplacedPatches, discardNops, unpatchReplaced } from "./replace.ts";
 import { checkTask, type Checked } from "./stack-check.ts";
+import type { Blocker } from "../mechanism.ts";
 import { KLP, type KlpSystem } from "./system.ts";
 import {
   readPatch,
@@ -55,6 +56,24 @@ const ING = ["unpatching", "patching"] as const;
 export interface Remaining extends Checked {
   readonly task: string;
   readonly pid: number;
+}
+
+const REASON = {
+  running: "is running",
+  unreliable: "has an unreliable stack",
+  busy: "is sleeping on a function of the patch",
+} as const;
+
+/** The same in a report. */
+export function blockerOf(r: Remaining): Blocker {
+  const reason = REASON[r.obstacle ?? "running"];
+  return {
+    task: r.task,
+    pid: r.pid,
+    reason: r.doubt === undefined ? reason : `${reason} (${r.doubt})`,
+    symbol: r.symbol,
+    stack: r.stack,
+  };
 }
 
 /** A task that the worker found switched already, or switched itself. */
@@ -167,7 +186,12 @@ function* trySwitchTask(
   const state = yield* look("word", (g) => ({ value: patchState(g, t), cost: 0 }));
   if (state === target) return { task: t.comm, pid: t.pid, how: "itself" };
   const flags = yield* call("klp_task_call_lock", t.va);
-  const checked = yield* look("rq_lock", (g) => checkTask(g, k, patch, target, t.va));
+  const checked = yield* look("rq_lock", (g) => {
+    const looked = checkTask(g, k, patch, target, t.va);
+    if (looked.value.obstacle === undefined) return looked;
+    const blocker = blockerOf({ task: t.comm, pid: t.pid, ...looked.value });
+    return { ...looked, seen: [{ va: t.va, ...blocker }] };
+  });
   if (checked.obstacle === undefined) {
     yield* clearPending(t);
     yield* setState(t, target);
