@@ -26,7 +26,7 @@ import {
 import { makePatch, systemOf } from "../../src/patch/klp/klp.ts";
 import { sysfsTree } from "../../src/patch/klp/sysfs.ts";
 import { readPatches, readTransition } from "../../src/patch/klp/view.ts";
-import { loadModule, unloadModule } from "../../src/patch/module.ts";
+import { findModule, loadModule, unloadModule } from "../../src/patch/module.ts";
 import type { BuiltScenario } from "../../src/scenario/index.ts";
 import { buildWith, Kernel } from "../kernel/programs.ts";
 
@@ -98,6 +98,9 @@ function enable(k: Kernel, { name, make }: Change = {}): number {
   return k.do(function* () {
     const loaded = yield* loadModule(request.image, plan, true);
     const va = yield* makePatch({ ...request, plan: { ...plan, module } });
+    // Of another name it is in the same module.
+    const mod = (yield* findModule(request.image, plan))?.va ?? 0n;
+    yield* writeField(KLP_PATCH, va, "mod", mod);
     if (make !== undefined) yield* make(va);
     const { error } = yield* klpEnablePatch(systemOf(request), va);
     if (error !== 0 && loaded === 0) yield* unloadModule(request.image, plan);
@@ -313,6 +316,94 @@ describe("klp", () => {
     expect(said(k)).toEqual([
       `${K}Livepatch patch (second) is not compatible with the already installed livepatches.`,
     ]);
+    expect(state(k)).toEqual(before);
+  });
+
+  /** A copy of an array of one struct and its end, with the struct in it `times` times. */
+  function* repeated(k: Kernel, from: bigint, size: number, times: number): Program<bigint> {
+    const array = yield* call("kzalloc", BigInt((times + 1) * size));
+    const bytes = k.session.read(from, size);
+    for (let i = 0; i < times; i++) yield* write(array + BigInt(i * size), bytes);
+    return array;
+  }
+
+  it.each([
+    [
+      "one function twice",
+      "vmlinux/stuck_count,1",
+      function* (k: Kernel, va: bigint): Program<void> {
+        const { object, func } = first(k, va);
+        const array = yield* repeated(k, func, KLP_FUNC.size, 2);
+        // Position 0 is 1 where the name is the only one.
+        yield* writeField(KLP_FUNC, array, "old_sympos", 1n);
+        yield* writeField(KLP_OBJECT, object, "funcs", array);
+      },
+    ],
+    [
+      "one object twice",
+      "vmlinux",
+      function* (k: Kernel, va: bigint): Program<void> {
+        const { object, func } = first(k, va);
+        const array = yield* repeated(k, object, KLP_OBJECT.size, 2);
+        // Functions of its own: they are on a list of their object.
+        const second = array + BigInt(KLP_OBJECT.size);
+        yield* writeField(KLP_OBJECT, second, "funcs", yield* repeated(k, func, KLP_FUNC.size, 1));
+        yield* writeField(KLP_PATCH, va, "objs", array);
+      },
+    ],
+  ])("refuses a patch with %s, -EEXIST, in sysfs's words", (_, path, make) => {
+    const k = new Kernel(built);
+    const before = state(k);
+    expect(enable(k, { make: (va) => make(k, va) })).toBe(-EEXIST);
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    expect(said(k)).toEqual([
+      `sysfs: cannot create duplicate filename '/kernel/livepatch/${NAME}/${path}'`,
+      `kobject: kobject_add_internal failed for ${name} with -EEXIST, don't try to register things with the same name in the same directory.`,
+    ]);
+    expect(state(k)).toEqual(before);
+  });
+
+  it.each([
+    ["without a module", (_: Kernel, va: bigint) => writeField(KLP_PATCH, va, "mod", 0n)],
+    ["without an object", (_: Kernel, va: bigint) => writeField(KLP_PATCH, va, "objs", 0n)],
+    [
+      "with an object without functions",
+      (k: Kernel, va: bigint) =>
+        (function* (): Program<void> {
+          const { object } = first(k, va);
+          yield* writeField(KLP_OBJECT, object, "name", yield* stringAt("empty"));
+          yield* writeField(KLP_OBJECT, object, "funcs", 0n);
+        })(),
+    ],
+    [
+      "with a module's name of 56 letters",
+      (k: Kernel, va: bigint) =>
+        (function* (): Program<void> {
+          const { object } = first(k, va);
+          yield* writeField(KLP_OBJECT, object, "name", yield* stringAt("m".repeat(56)));
+        })(),
+    ],
+    [
+      "with a function's name of 512 letters",
+      (k: Kernel, va: bigint) =>
+        (function* (): Program<void> {
+          const { func } = first(k, va);
+          yield* writeField(KLP_FUNC, func, "old_name", yield* stringAt("f".repeat(512)));
+        })(),
+    ],
+    [
+      "with a function without a new one",
+      (k: Kernel, va: bigint) =>
+        (function* (): Program<void> {
+          const { func } = first(k, va);
+          yield* writeField(KLP_FUNC, func, "new_func", 0n);
+        })(),
+    ],
+  ])("refuses a patch %s, -EINVAL, in silence", (_, make) => {
+    const k = new Kernel(built);
+    const before = state(k);
+    expect(enable(k, { make: (va) => make(k, va) })).toBe(-EINVAL);
+    expect(said(k)).toEqual([]);
     expect(state(k)).toEqual(before);
   });
 

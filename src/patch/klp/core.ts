@@ -43,6 +43,8 @@ import { readPatch, readPatches, readStates, see, type KlpObject, type KlpPatch 
 
 const { EBUSY, EINVAL } = CONSTANTS;
 const EEXIST = 17;
+const MODULE_NAME_LEN = 56;
+const KSYM_NAME_LEN = 512;
 
 function locked<T>(k: KlpSystem, body: Program<T>): Program<T> {
   return withMutex(symbolVa(k.image, "klp_mutex"), body);
@@ -109,13 +111,36 @@ function findObjectModule(k: KlpSystem, read: Read, name: string | undefined): b
   return mod !== 0n && readField(read, MODULE, mod, "klp_alive") !== 0n ? mod : 0n;
 }
 
-/** klp_init_object(). */
-function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
+/** kobject_add() of a name below livepatch's folder that sysfs has already. Answers -EEXIST. */
+function* duplicate(path: string): Program<number> {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  yield* log(`sysfs: cannot create duplicate filename '/kernel/livepatch/${path}'`);
+  yield* log(
+    `kobject: kobject_add_internal failed for ${name} with -EEXIST, don't try to register things with the same name in the same directory.`,
+  );
+  return -EEXIST;
+}
+
+/** klp_init_object(). folder: the patch's; known: what is below it already. */
+function* initObject(
+  k: KlpSystem,
+  object: KlpObject,
+  folder: string,
+  known: Set<string>,
+): Program<number> {
+  if ((object.name?.length ?? 0) >= MODULE_NAME_LEN) return -EINVAL;
   yield* writeField(KLP_OBJECT, object.va, "patched", 0n);
+  const path = `${folder}/${nameOf(object)}`;
+  if (known.has(path)) return yield* duplicate(path);
+  known.add(path);
   for (const f of object.funcs) {
     if (f.oldName === "" || (!f.nop && f.newFunc === 0n)) return -EINVAL;
+    if (f.oldName.length >= KSYM_NAME_LEN) return -EINVAL;
     yield* writeField(KLP_FUNC, f.va, "patched", 0n);
     yield* writeField(KLP_FUNC, f.va, "transition", 0n);
+    const file = `${path}/${f.oldName},${f.oldSympos === 0 ? 1 : f.oldSympos}`;
+    if (known.has(file)) return yield* duplicate(file);
+    known.add(file);
   }
   const mod =
     object.name === undefined ? 0n : yield* see((g) => findObjectModule(k, g.read, object.name));
@@ -127,20 +152,16 @@ function* initObject(k: KlpSystem, object: KlpObject): Program<number> {
 export function* initPatch(k: KlpSystem, va: bigint): Program<number> {
   let patch = yield* see((g) => readPatch(g.read, va));
   if (yield* see((g) => readPatches(g.read, k.image).some((p) => p.name === patch.name))) {
-    // kobject_add(), where sysfs has the folder already
-    yield* log(`sysfs: cannot create duplicate filename '/kernel/livepatch/${patch.name}'`);
-    yield* log(
-      `kobject: kobject_add_internal failed for ${patch.name} with -EEXIST, don't try to register things with the same name in the same directory.`,
-    );
-    return -EEXIST;
+    return yield* duplicate(patch.name);
   }
   if (patch.replace) {
     const error = yield* addNops(k, patch);
     if (error !== 0) return error;
     patch = yield* see((g) => readPatch(g.read, va));
   }
+  const known = new Set<string>();
   for (const object of patch.objects) {
-    const error = yield* initObject(k, object);
+    const error = yield* initObject(k, object, patch.name, known);
     if (error !== 0) return error;
   }
   yield* listAddTail(fieldVa(KLP_PATCH, va, "list"), symbolVa(k.image, "klp_patches"));
@@ -196,13 +217,14 @@ export function* klpEnablePatch(k: KlpSystem, va: bigint): Program<Begun> {
   const isWhole = yield* see(
     (g) =>
       va !== 0n &&
+      readField(g.read, KLP_PATCH, va, "mod") !== 0n &&
       readField(g.read, KLP_PATCH, va, "objs") !== 0n &&
       staticObjects(g.read, va).every((o) => readField(g.read, KLP_OBJECT, o.va, "funcs") !== 0n),
   );
   if (!isWhole) return { error: -EINVAL, tried: undefined };
   const stranger = yield* see((g) => {
     const mod = readField(g.read, KLP_PATCH, va, "mod");
-    if (mod === 0n || readField(g.read, MODULE, mod, "klp") !== 0n) return undefined;
+    if (readField(g.read, MODULE, mod, "klp") !== 0n) return undefined;
     return readModule(g.read, mod).name;
   });
   if (stranger !== undefined) {
@@ -222,7 +244,7 @@ function* enableFirst(k: KlpSystem, va: bigint): Program<Begun> {
     );
     return { error: -EINVAL, tried: undefined };
   }
-  if (mod !== 0n && (yield* call("try_module_get", mod)) === 0n) {
+  if ((yield* call("try_module_get", mod)) === 0n) {
     return { error: -ERRNO.ENODEV, tried: undefined };
   }
   yield* initPatchEarly(va);
