@@ -53,9 +53,9 @@ export class RecordLog implements Iterable<LogRecord> {
     this.#used = need;
   }
 
-  /** The records that there are now, whatever comes later. */
+  /** The records that there are now, whatever comes later: the same bytes, which only ever get others behind them. */
   copy(): RecordLog {
-    return new RecordLog(this.#bytes.slice(0, this.#used));
+    return new RecordLog(this.#bytes.subarray(0, this.#used));
   }
 
   /** The records from number `from` on. */
