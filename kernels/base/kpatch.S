@@ -45,7 +45,9 @@ C_FUNC_START_NOTRACE kpatch_ftrace_handler
 	movq	KPF_new_addr(%rax), %rax
 	addq	$MCOUNT_INSN_SIZE, %rax		/* past the new function's own fentry, wherever that is */
 	movq	%rax, RIP(%rcx)
-4:	PREEMPT_ENABLE
+4:
+SYM_INNER_LABEL kpatch_chosen
+	PREEMPT_ENABLE
 	FRAME_END
 	ret
 SYM_FUNC_END kpatch_ftrace_handler

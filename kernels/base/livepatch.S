@@ -33,7 +33,9 @@ C_FUNC_START_NOTRACE klp_ftrace_handler
 	jne	9f
 	movq	KLPF_new_func - KLPF_stack_node(%rax), %rax
 	movq	%rax, RIP(%rcx)
-9:	PREEMPT_ENABLE
+9:
+SYM_INNER_LABEL klp_chosen
+	PREEMPT_ENABLE
 	FRAME_END
 	ret
 8:	BUG "klp_ftrace_handler: a task has no patch state in a transition"

@@ -2,6 +2,7 @@
 // everywhere else. And which side of the patch an address is on.
 import { formatAddress, type Image } from "../link/index.ts";
 import type { PatchedFunction, PatchPlan } from "../patch/index.ts";
+import type { TraceFrame } from "./trace.ts";
 
 function isIn(image: Image, va: bigint): boolean {
   return image.segments.some((s) => va >= s.va && va < s.va + BigInt(s.memSize));
@@ -21,6 +22,23 @@ export function oldAt(plan: PatchPlan, va: bigint): PatchedFunction | undefined 
 /** The patched function whose new variant holds `va`. */
 export function newAt(plan: PatchPlan, va: bigint): PatchedFunction | undefined {
   return plan.functions.find((f) => va >= f.newVa && va < f.newVa + BigInt(f.newSize));
+}
+
+/** The length of the call at a fentry site. */
+const SITE_SIZE = 5n;
+
+/**
+ * The function at whose entry a task is, in the handler that its fentry site calls: it has come to the function and is in no
+ * variant yet. outer: where the frames of the caller begin. Undefined when it is not.
+ */
+export function entryAt(
+  plan: PatchPlan,
+  frames: readonly TraceFrame[],
+): { readonly f: PatchedFunction; readonly outer: number } | undefined {
+  const i = frames.findIndex((x) => oldAt(plan, x.isCall ? x.ip - 1n : x.ip) !== undefined);
+  const f = oldAt(plan, frames[i]?.ip ?? 0n);
+  const isEntry = f?.site !== undefined && frames[i]?.ip === f.site + SITE_SIZE;
+  return isEntry ? { f, outer: i + 1 } : undefined;
 }
 
 /** "0x" and the address in hexadecimal. */

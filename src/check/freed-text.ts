@@ -10,11 +10,14 @@ const KERNEL_HALF = 1n << 63n;
 
 export function freedText(trace: Trace): readonly Violation[] {
   const images = [trace.image, trace.plan.module];
-  const isText = (ip: bigint): boolean => kernelTextAddress(images, ip);
+  // Taken out, it is gone with its module.
+  const isOut = trace.from === "new" && trace.outcome?.result === "applied";
+  const isText = (ip: bigint, at: number): boolean =>
+    kernelTextAddress(isOut && at >= (trace.outcomeAt ?? Infinity) ? [trace.image] : images, ip);
   const name = (ip: bigint): string => addressName(trace.image, trace.plan, ip);
   const out: Violation[] = [];
   for (const b of trace.bugs) {
-    if (b.ip < KERNEL_HALF || isText(b.ip)) continue;
+    if (b.ip < KERNEL_HALF || isText(b.ip, b.insn)) continue;
     out.push({
       check: "freed-text",
       vcpu: b.vcpu,
@@ -25,12 +28,14 @@ export function freedText(trace: Trace): readonly Violation[] {
       message: `${b.comm} executes at ${name(b.ip)}, which is no text`,
     });
   }
-  const badIn = perList((frames) => frames.find((f) => !isText(f.ip) && f.isDynamic !== true));
   const moments = [
     { insn: trace.commit?.insn ?? 0, stacks: trace.commit?.stacks ?? [] },
     { insn: trace.endedAt, stacks: trace.ending },
   ];
   for (const { insn, stacks } of moments) {
+    const badIn = perList((frames) =>
+      frames.find((f) => !isText(f.ip, insn) && f.isDynamic !== true),
+    );
     for (const s of stacks) {
       const bad = badIn(s.frames);
       if (bad === undefined) continue;

@@ -59,8 +59,12 @@ export function windowState(
 
 /** The contents of a function's window over time, the first one from the beginning. */
 export function windowContents(trace: Trace, f: PatchedFunction): readonly Content[] {
-  const out: Content[] = [{ insn: 0, bytes: f.oldBytes, state: "old" }];
-  const made = new Set<bigint>();
+  const made = new Set(trace.dynamic);
+  const first = trace.windows[trace.plan.functions.indexOf(f)] ?? f.oldBytes;
+  const found = windowState(trace.image, trace.plan, f, first, made);
+  // What stands there before anybody has stored anything is whole, whoever has put it there.
+  const state = found === "torn" ? "old" : found;
+  const out: Content[] = [{ insn: 0, bytes: first, state }];
   for (const w of trace.writes) {
     if (w.bytes.length > TRAMPOLINE_MIN) made.add(w.va);
     const at = Number(w.va - f.jumpVa);

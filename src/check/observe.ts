@@ -26,6 +26,7 @@ import {
   type EntryKind,
   type Held,
   type RunEnd,
+  type Side,
   type Trace,
   type TraceFrame,
   type TraceStack,
@@ -147,11 +148,13 @@ export interface ObservedRun {
   readonly scenario: string;
   readonly mechanism: string;
   readonly plan: PatchPlan;
+  /** "new" when the patch is to be taken out; "old" when nothing is said. */
+  readonly from?: Side;
   readonly readyAt: number;
   readonly budgetInsns: number;
   readonly resultSymbols: readonly string[];
   readonly expected: Readonly<Record<string, bigint>>;
-  /** The kernel's text before the request. */
+  /** The kernel's text at the request. */
   readonly pristine: Uint8Array;
 }
 
@@ -198,6 +201,8 @@ export function observe(session: Session, run: ObservedRun): Observation {
   const isCommit = commitWrites(promiseOf(run.mechanism), session.image, plan);
   const isInOld = perList((frames) => frames.some((f) => oldAt(plan, f.ip) !== undefined));
   const isInside = before.some((s) => isInOld(s.frames));
+  const windows = plan.functions.map((f) => machine.read(f.jumpVa, Number(WINDOW)));
+  const dynamic = dynamicText(session.read, session.image).map((r) => r.lo);
   let commit: Commit | undefined;
   const nameOf = (t: Task): TraceTask => {
     const known = byLo.get(t.stack.lo);
@@ -271,6 +276,7 @@ export function observe(session: Session, run: ObservedRun): Observation {
       mechanism: run.mechanism,
       image: session.image,
       plan,
+      from: run.from ?? "old",
       requestAt,
       end,
       endedAt: from(machine.retired),
@@ -288,6 +294,8 @@ export function observe(session: Session, run: ObservedRun): Observation {
       bugs: events.bugs.map((b) => ({ ...b, insn: from(b.insn) })),
       tasks,
       times: Array.from({ length: machine.nrVcpus }, (_, v) => machine.time(v)),
+      windows,
+      dynamic,
       isInside,
       commit,
       switches: collected.switches,

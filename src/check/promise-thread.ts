@@ -1,15 +1,24 @@
 // The promises of mechanisms that switch task by task, CPU by CPU, or function by function: who enters which variant when.
 // An activation counts from the instruction at the function's entry, because that is where it is decided.
 import type { PatchedFunction } from "../patch/index.ts";
-import { addressName, newAt, oldAt } from "./address.ts";
+import { addressName, entryAt, newAt, oldAt } from "./address.ts";
 import { perList } from "./frames.ts";
-import type { Entry, Switch, Trace, TraceFrame, Violation } from "./trace.ts";
+import {
+  otherSide,
+  type Entry,
+  type Switch,
+  type Trace,
+  type TraceFrame,
+  type Violation,
+} from "./trace.ts";
 
 /** An activation of a patched function. */
 interface Activation {
   readonly entry: Entry;
   /** The instruction at the entry of the old function, which every call executes first. */
   readonly start: number;
+  /** A call inside the patch, which did not come through that entry. */
+  readonly isDirect: boolean;
 }
 
 function violation(trace: Trace, e: Entry, message: string): Violation {
@@ -44,7 +53,8 @@ function activations(trace: Trace): readonly Activation[] {
     const key = `${owner(entry)} ${entry.index}`;
     if (entry.kind === "site") site.set(key, entry.insn);
     if (entry.kind === "old" || entry.kind === "new") {
-      out.push({ entry, start: site.get(key) ?? entry.insn });
+      const start = site.get(key);
+      out.push({ entry, start: start ?? entry.insn, isDirect: start === undefined });
       site.delete(key); // a call that did not come through the old entry has none
     }
   }
@@ -93,7 +103,31 @@ function activeAtSwitch(trace: Trace): readonly Violation[] {
   });
 }
 
-/** Every activation is of the universe that its task was in; once the mechanism has applied there is one. */
+/**
+ * The function at whose entry a task was at an earlier moment, if its handler can have chosen the variant of `e` before that: the
+ * task has not come to an entry or to the boundary since.
+ */
+export function chosenBefore(
+  trace: Trace,
+  e: Entry,
+  moment: { readonly insn: number; readonly frames: readonly TraceFrame[] },
+): PatchedFunction | undefined {
+  const at = entryAt(trace.plan, moment.frames);
+  if (at === undefined) return undefined;
+  const isSince = (x: Entry): boolean =>
+    x.task?.lo === e.task?.lo &&
+    x.insn >= moment.insn &&
+    x.insn < e.insn &&
+    (x.kind === "site" || x.kind === "syscall" || x.kind === "user");
+  return trace.entries.some(isSince) ? undefined : at.f;
+}
+
+/** Words for such an entry; what is entered comes behind them. */
+export function wasAtEntry(f: PatchedFunction, when: string): string {
+  return `was at the entry of ${f.name} when ${when}, and enters`;
+}
+
+/** Every activation is of the universe that its task was in; once the mechanism is done there is one. */
 export function threadPromise(trace: Trace): readonly Violation[] {
   const switches = switchesOf(trace);
   const out: Violation[] = [...activeAtSwitch(trace)];
@@ -107,8 +141,8 @@ export function threadPromise(trace: Trace): readonly Violation[] {
   const everybody = trace.outcome?.result === "applied" ? trace.outcomeAt : undefined;
   for (const { entry: e, start } of activations(trace)) {
     const name = nameOf(trace, e);
-    if (everybody !== undefined && start >= everybody && e.kind === "old") {
-      tell(e, `${who(e)} enters the old ${name} after everybody was switched`);
+    if (everybody !== undefined && start >= everybody && e.kind === trace.from) {
+      tell(e, `${who(e)} enters the ${e.kind} ${name} after everybody was switched`);
       continue;
     }
     if (e.task === undefined) continue;
@@ -118,29 +152,36 @@ export function threadPromise(trace: Trace): readonly Violation[] {
     if (last === undefined && own.length === 0 && !known.has(e.task.lo)) {
       continue;
     }
-    const universe = last?.to ?? "old";
+    const universe = last?.to ?? trace.from;
     if (e.kind === universe) continue;
+    const at = last && chosenBefore(trace, e, last);
+    if (last !== undefined && at !== undefined) {
+      tell(e, `${who(e)} ${wasAtEntry(at, `it was switched (${last.how})`)} the ${e.kind} ${name}`);
+      continue;
+    }
     const when = last === undefined ? "before it was switched" : `after its switch (${last.how})`;
     tell(e, `${who(e)} enters the ${e.kind} ${name} ${when}`);
   }
   return out;
 }
 
-/** On each CPU interrupts go from the old functions to the new ones, once. */
+/** On each CPU interrupts go from the functions of one side to those of the other, once. */
 export function interruptPromise(trace: Trace): readonly Violation[] {
   const out: Violation[] = [];
-  const isNew = new Set<number>();
+  const to = otherSide(trace.from);
+  const switched = new Set<number>();
   for (const { entry: e } of activations(trace)) {
     if (e.task !== undefined) continue;
-    if (e.kind === "new") isNew.add(e.vcpu);
-    else if (isNew.has(e.vcpu)) {
-      out.push(violation(trace, e, `${who(e)} enters the old ${nameOf(trace, e)} after a new one`));
+    if (e.kind === to) switched.add(e.vcpu);
+    else if (switched.has(e.vcpu)) {
+      const what = `enters the ${e.kind} ${nameOf(trace, e)} after a${to === "old" ? "n" : ""} ${to} one`;
+      out.push(violation(trace, e, `${who(e)} ${what}`));
     }
   }
   return out;
 }
 
-/** For each function there is an instruction from which on every activation is new. */
+/** For each function there is an instruction from which on every activation that comes through its entry is of one side. */
 export function functionPromise(trace: Trace): readonly Violation[] {
   const out: Violation[] = [];
   trace.plan.functions.forEach((f, i) => {
@@ -148,10 +189,11 @@ export function functionPromise(trace: Trace): readonly Violation[] {
     const last = stores.at(-1);
     if (last === undefined) return;
     const late = activations(trace).find(
-      (a) => a.entry.index === i && a.entry.kind === "old" && a.start > last.insn,
+      (a) =>
+        a.entry.index === i && a.entry.kind === trace.from && !a.isDirect && a.start > last.insn,
     );
     if (late === undefined) return;
-    const message = `${who(late.entry)} enters the old ${f.name} after it was redirected`;
+    const message = `${who(late.entry)} enters the ${trace.from} ${f.name} after it was redirected`;
     out.push(violation(trace, late.entry, message));
   });
   return out;

@@ -2,11 +2,25 @@
 // kernel, in promise-thread.ts for everything that switches in parts: nobody is in an old function at it, no new one is entered before it, no old one after it, no visit has both.
 import type { Image } from "../link/index.ts";
 import { quiescentSet } from "../patch/index.ts";
-import { addressName, oldAt } from "./address.ts";
+import { addressName, newAt, oldAt } from "./address.ts";
 import { perList } from "./frames.ts";
-import { functionPromise, interruptPromise, threadPromise } from "./promise-thread.ts";
+import {
+  chosenBefore,
+  functionPromise,
+  interruptPromise,
+  threadPromise,
+  wasAtEntry,
+} from "./promise-thread.ts";
 import { promiseOf } from "./promises.ts";
-import type { Commit, Entry, Trace, TraceFrame, TraceStack, Violation } from "./trace.ts";
+import {
+  otherSide,
+  type Commit,
+  type Entry,
+  type Trace,
+  type TraceFrame,
+  type TraceStack,
+  type Violation,
+} from "./trace.ts";
 
 function violation(
   trace: Trace,
@@ -32,17 +46,18 @@ function inside(f: TraceFrame): bigint {
 
 function onStack(trace: Trace, commit: Commit): readonly Violation[] {
   const out: Violation[] = [];
-  const oldIn = perList((frames) => frames.find((f) => oldAt(trace.plan, inside(f)) !== undefined));
+  const at = trace.from === "old" ? oldAt : newAt;
+  const leftIn = perList((frames) => frames.find((f) => at(trace.plan, inside(f)) !== undefined));
   for (const s of commit.stacks) {
-    const frame = oldIn(s.frames);
+    const frame = leftIn(s.frames);
     if (frame === undefined) continue;
-    const name = oldAt(trace.plan, inside(frame))?.name ?? "";
+    const name = at(trace.plan, inside(frame))?.name ?? "";
     out.push(
       violation(
         trace,
         { insn: commit.insn, vcpu: s.vcpu ?? null, ip: frame.ip },
         s.task.comm,
-        `${s.task.comm} is in the old ${name} at the commit`,
+        `${s.task.comm} is in the ${trace.from} ${name} at the commit`,
       ),
     );
   }
@@ -89,13 +104,18 @@ function who(e: Entry): string {
 function entries(trace: Trace, commit: Commit): readonly Violation[] {
   const out: Violation[] = [];
   const seen = new Set<string>();
+  const to = otherSide(trace.from);
   for (const e of trace.entries) {
-    const isWrong =
-      (e.kind === "new" && e.insn < commit.insn) || (e.kind === "old" && e.insn >= commit.insn);
-    if (!isWrong) continue;
+    if (e.kind !== "old" && e.kind !== "new") continue;
+    if (e.kind !== (e.insn < commit.insn ? to : trace.from)) continue;
     const name = trace.plan.functions[e.index]?.name ?? "";
-    const when = e.kind === "new" ? "before" : "after";
-    const message = `${who(e)} enters the ${e.kind} ${name} ${when} the commit`;
+    const stack = commit.stacks.find((s) => s.task.lo === e.task?.lo);
+    const at = stack && chosenBefore(trace, e, { insn: commit.insn, frames: stack.frames });
+    const when = e.kind === to ? "before" : "after";
+    const message =
+      at === undefined
+        ? `${who(e)} enters the ${e.kind} ${name} ${when} the commit`
+        : `${who(e)} ${wasAtEntry(at, "the patch was committed")} the ${e.kind} ${name}`;
     if (seen.has(message)) continue;
     seen.add(message);
     out.push(violation(trace, e, who(e), message));

@@ -13,7 +13,7 @@ import {
 import { findSymbol, symbolAt } from "../link/index.ts";
 import { runnerOf, trueStack, trueStackOf } from "../machine/index.ts";
 import type { AgentWrite, PatchPlan, Session } from "../patch/index.ts";
-import { oldAt } from "./address.ts";
+import { entryAt, oldAt } from "./address.ts";
 import { perList, type FrameLists } from "./frames.ts";
 import type { Switch, TraceFrame, TraceTask } from "./trace.ts";
 
@@ -27,7 +27,6 @@ const LABELS = [
   "kgr_goes_old",
 ] as const;
 const ID = 1 << 24;
-const SITE_SIZE = 5n;
 
 /** Sets the stop watches. Once per session: they outlive snapshots. */
 export function watchSwitches(session: Session): void {
@@ -62,16 +61,6 @@ export function framesOf(session: Session, task: Task): TraceFrame[] {
 function howOf(session: Session, frames: readonly TraceFrame[]): string {
   const names = new Set(frames.map((f) => symbolAt(session.image, f.ip)?.name));
   return DOING.find(([name]) => names.has(name))?.[1] ?? "kthread";
-}
-
-/**
- * Where the frames of the caller begin, if the task is in the handler at the entry of a patched function: it has come to
- * the function and is in no variant yet. Undefined if it is not.
- */
-function atEntry(plan: PatchPlan, frames: readonly TraceFrame[]): number | undefined {
-  const i = frames.findIndex((f) => oldAt(plan, f.isCall ? f.ip - 1n : f.ip) !== undefined);
-  const site = oldAt(plan, frames[i]?.ip ?? 0n)?.site;
-  return site !== undefined && frames[i]?.ip === site + SITE_SIZE ? i + 1 : undefined;
 }
 
 /** The task is about to execute the instruction at the entry. */
@@ -122,7 +111,7 @@ export function collectSwitches(
     for (const t of readTasks(read, image)) {
       if ((t.flags & flag) !== 0n) continue;
       const frames = framesOf(session, t);
-      if (atEntry(plan, frames) === undefined) arrived(t, isBeforeSite(plan, frames) ? 1 : 0);
+      if (entryAt(plan, frames) === undefined) arrived(t, isBeforeSite(plan, frames) ? 1 : 0);
       else undecided.set(t.stack.lo, t);
     }
   };
@@ -133,7 +122,7 @@ export function collectSwitches(
     if (task === undefined) return;
     undecided.delete(task.stack.lo);
     if (isMarked) return;
-    arrived(task, atEntry(plan, framesOf(session, task)) ?? 0, true);
+    arrived(task, entryAt(plan, framesOf(session, task))?.outer ?? 0, true);
   };
   const wrote = (w: AgentWrite): void => {
     if (w.va === immutable?.va && !isImmutable()) part();

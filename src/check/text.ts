@@ -2,7 +2,7 @@
 // the patch has executed; in every case nothing but the windows of the patched functions has changed.
 import { findSymbol } from "../link/index.ts";
 import { addressName, hex } from "./address.ts";
-import type { CheckName, Trace, Violation } from "./trace.ts";
+import { otherSide, type CheckName, type Trace, type Violation } from "./trace.ts";
 
 const WINDOW = 5n;
 
@@ -28,7 +28,8 @@ export function refusal(trace: Trace): readonly Violation[] {
     const message = `${result}, but the byte at ${hex(va)} is not what it was`;
     out.push(changedByte(trace, "refusal", va, message));
   }
-  const entered = result === "reverted" ? undefined : trace.entries.find((e) => e.kind === "new");
+  const to = otherSide(trace.from);
+  const entered = result === "reverted" ? undefined : trace.entries.find((e) => e.kind === to);
   if (entered !== undefined) {
     const name = trace.plan.functions[entered.index]?.name ?? "";
     out.push({
@@ -38,7 +39,7 @@ export function refusal(trace: Trace): readonly Violation[] {
       task: entered.task?.comm ?? "",
       ip: entered.ip,
       symbol: addressName(trace.image, trace.plan, entered.ip),
-      message: `${result}, but the new ${name} is executed`,
+      message: `${result}, but the ${to} ${name} is executed`,
     });
   }
   return out;

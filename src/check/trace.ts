@@ -90,7 +90,7 @@ export interface Commit {
 export interface Switch {
   readonly insn: number;
   readonly task: TraceTask;
-  readonly to: "new" | "old";
+  readonly to: Side;
   readonly how: string;
   readonly frames: readonly TraceFrame[];
   readonly decided?: boolean;
@@ -110,6 +110,14 @@ export interface Held {
   readonly frames: readonly TraceFrame[];
 }
 
+/** A variant of the patched functions, and the universe of whoever enters it. */
+export type Side = "old" | "new";
+
+/** Where a request leads that finds everybody on one side. */
+export function otherSide(side: Side): Side {
+  return side === "old" ? "new" : "old";
+}
+
 /** Why a run ended: `complete` is what it should be, `limit` was asked for. */
 export type RunEnd = "complete" | "bug" | "shutdown" | "idle" | "budget" | "limit";
 
@@ -118,6 +126,8 @@ export interface Trace {
   readonly mechanism: string;
   readonly image: Image;
   readonly plan: PatchPlan;
+  /** The variants in force at the request: "old" when a patch is put in, "new" when it is taken out. */
+  readonly from: Side;
   readonly requestAt: number;
   readonly end: RunEnd;
   readonly endedAt: number;
@@ -136,6 +146,10 @@ export interface Trace {
   readonly tasks: readonly TraceTask[];
   /** The vCPUs' virtual times at the end. */
   readonly times: readonly number[];
+  /** What was in each patched function's window at the request: Uint8Array[5], in the plan's order. */
+  readonly windows: readonly Uint8Array[];
+  /** Starts of the trampolines and modules that there were at the request. */
+  readonly dynamic: readonly bigint[];
   /** At the request some task was in an old patched function, by its true stack. */
   readonly isInside: boolean;
   readonly commit: Commit | undefined;

@@ -30,7 +30,7 @@ export interface Entered {
  * enable, disable  the outcomes of all tries; the last one is what it came to, undefined when the budget ended first
  * changed          bytes of kernel text that differ when the patch is out; at a refusal of enable also then
  * left             what else is not as it was, by name
- * verdicts         of the run from each try of enable to its outcome
+ * verdicts         of the run from each try to its outcome: of those to enable, then of those to disable
  */
 export interface ProtocolRound {
   readonly before: Entered;
@@ -117,22 +117,24 @@ function changedText(p: Prepared): number {
   return p.pristine.reduce((n, byte, i) => n + (now[i] === byte ? 0 : 1), 0);
 }
 
-function enableOnce(
+function askOnce(
   p: Prepared,
   guest: Guest,
   mechanism: Mechanism,
+  what: "enable" | "disable",
 ): [Outcome | undefined, Verdict] {
   const observed = observe(p.session, {
     scenario: p.built.scenario.name,
     mechanism: mechanism.name,
     plan: p.plan,
+    from: what === "enable" ? "old" : "new",
     readyAt: p.readyAt,
     budgetInsns: p.built.scenario.budgetInsns,
     resultSymbols: [],
     expected: {},
-    pristine: p.pristine,
+    pristine: p.session.text(),
   });
-  const outcome = guest.ask(mechanism, "enable");
+  const outcome = guest.ask(mechanism, what);
   return [outcome, judge(observed.finish("limit"))];
 }
 
@@ -148,7 +150,7 @@ function oneRound(
   const verdicts: Verdict[] = [];
   let changed = 0;
   while (enable.length < tries && enable.at(-1)?.result !== "applied" && !guest.isOver) {
-    const [outcome, verdict] = enableOnce(p, guest, mechanism);
+    const [outcome, verdict] = askOnce(p, guest, mechanism, "enable");
     enable.push(outcome);
     verdicts.push(verdict);
     if (outcome?.result === "refused") changed += changedText(p);
@@ -156,7 +158,9 @@ function oneRound(
   const patched = guest.phase(entries);
   const disable: (Outcome | undefined)[] = [];
   while (disable.length < tries && disable.at(-1)?.result !== "applied" && !guest.isOver) {
-    disable.push(guest.ask(mechanism, "disable"));
+    const [outcome, verdict] = askOnce(p, guest, mechanism, "disable");
+    disable.push(outcome);
+    verdicts.push(verdict);
   }
   const after = guest.phase(entries);
   changed += changedText(p);
