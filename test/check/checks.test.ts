@@ -9,8 +9,10 @@ import {
   type Entry,
   type Trace,
 } from "../../src/check/index.ts";
-import { runOne, type Prepared, type Run } from "../../src/explore/index.ts";
+import { runOne, runProtocol, type Prepared, type Run } from "../../src/explore/index.ts";
 import { MECHANISMS, type Mechanism } from "../../src/patch/index.ts";
+import { loadScenario } from "../../src/scenario/index.ts";
+import { kernelFile } from "../scenario/files.ts";
 import { mechanism, prepared } from "../explore/prepared.ts";
 import * as mutants from "./mutants.ts";
 
@@ -101,6 +103,30 @@ describe("the promises", () => {
       "paced is in the old xfer_submit when it is switched (not in progress)",
     );
   });
+
+  it.each([
+    ["kgraft", /is in the new steady_serve when it is switched \(not in progress\)/],
+    ["kpatch", /is in the new steady_\w+ at the commit/],
+    ["klp", /is in the new steady_\w+ when it is switched \(stack check\)/],
+  ] as const)(
+    "are broken by %s when it marks or finds nobody on its way out",
+    async (name, what) => {
+      const { sources } = loadScenario("steady", kernelFile);
+      // klp has to meet somebody who sleeps in the function; for kpatch nobody may when the patch is put in.
+      const ticks = name === "klp" ? 20 : 2;
+      const asleep = (text: string): string => text.replace("movl	$2, %edi", `movl	$${ticks}, %edi`);
+      const steady = await prepared("steady", {
+        sources: sources.map((s) => ({ ...s, text: asleep(s.text) })),
+      });
+      const told = [1, 2, 3, 4].flatMap((seed) => {
+        const spec = { seed, rounds: 1, tries: 30 };
+        const { rounds } = runProtocol(steady, mutants.ON_THE_WAY_OUT[name], spec);
+        expect(rounds[0]?.enable.at(-1)?.result).toBe("applied");
+        return rounds.flatMap((r) => r.verdicts.flatMap((v) => v.violations.map((x) => x.message)));
+      });
+      expect(told.join("\n")).toMatch(what);
+    },
+  );
 
   it("count a task as undecided that is at the entry of a function when kgraft's universes part", () => {
     const { trace } = run(mechanism("kgraft"));

@@ -42,6 +42,13 @@ function nobody(under: string, value: unknown): unknown {
   return { ...value, blockers: [] };
 }
 
+/** Nothing is in the way of a task, whatever its stack says. */
+function noObstacle(under: string, value: unknown): unknown {
+  return under === "rq_lock" && typeof value === "object"
+    ? { ...value, obstacle: undefined }
+    : value;
+}
+
 function from(name: string, apply: (r: Request, own: Mechanism) => Program<Outcome>): Mechanism {
   const own = mechanism(name);
   return { ...own, enable: (r) => apply(r, own) };
@@ -97,11 +104,7 @@ export const NAIVE_THAT_NAPS = from("naive", function* ({ plan }) {
 });
 
 /** klp whose worker finds nothing in the way of any task, running or not. */
-export const KLP_THAT_DOES_NOT_LOOK = from("klp", (r, own) =>
-  lied(own.enable(r), (under, value) =>
-    under === "rq_lock" && typeof value === "object" ? { ...value, obstacle: undefined } : value,
-  ),
-);
+export const KLP_THAT_DOES_NOT_LOOK = from("klp", (r, own) => lied(own.enable(r), noObstacle));
 
 /** klp that sets func->transition when the functions are hooked already: until then the handler takes every task for patched. */
 export const KLP_THAT_HOOKS_FIRST = from("klp", function* (r, own) {
@@ -135,16 +138,24 @@ export const KGRAFT_THAT_IS_NEVER_IMMUTABLE = from("kgraft", function* (r, own) 
   return next.value;
 });
 
-/** kgraft that marks nobody: whoever does not come by while it is immutable is taken for new, wherever he is. */
-export const KGRAFT_THAT_MARKS_NOBODY = from("kgraft", function* (r, own) {
-  const program = own.enable(r);
+function* markingNobody(program: Program<Outcome>): Program<Outcome> {
   let next = program.next();
   while (!next.done) {
     const step = next.value;
     next = program.next(step.op === "rmw" && step.set !== 0n ? 0n : yield step);
   }
   return next.value;
-});
+}
+
+/** kgraft that marks nobody: whoever does not come by while it is immutable is taken for new, wherever he is. */
+export const KGRAFT_THAT_MARKS_NOBODY = from("kgraft", (r, own) => markingNobody(own.enable(r)));
+
+/** The same on their way back. */
+export const ON_THE_WAY_OUT: Readonly<Record<"kgraft" | "kpatch" | "klp", Mechanism>> = {
+  kgraft: { ...mechanism("kgraft"), disable: (r) => markingNobody(mechanism("kgraft").disable(r)) },
+  kpatch: { ...mechanism("kpatch"), disable: (r) => lied(mechanism("kpatch").disable(r), nobody) },
+  klp: { ...mechanism("klp"), disable: (r) => lied(mechanism("klp").disable(r), noObstacle) },
+};
 
 /** Does nothing and says so. */
 export const NOTHING = from("naive", function* () {

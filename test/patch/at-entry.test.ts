@@ -6,7 +6,13 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { judge, observe, watchPlan, type Trace } from "../../src/check/index.ts";
 import { currentTask, type Task } from "../../src/kernel/index.ts";
 import { seededSchedule } from "../../src/machine/index.ts";
-import { jobOf, MECHANISMS, planPatch, type Mechanism, type Request } from "../../src/patch/index.ts";
+import {
+  jobOf,
+  MECHANISMS,
+  planPatch,
+  type Mechanism,
+  type Request,
+} from "../../src/patch/index.ts";
 import { loadScenario, type BuiltScenario } from "../../src/scenario/index.ts";
 import { Kernel } from "../kernel/programs.ts";
 import { buildNamed, kernelFile } from "../scenario/files.ts";
@@ -91,7 +97,12 @@ function takeOut(name: Name): Caught {
   const { session } = k;
   const { image, patch, scenario } = built;
   if (patch === undefined) throw new Error("steady has no patch");
-  const request: Request = { image, plan: planPatch(image, patch), hz: scenario.hz, unwinder: "fp" };
+  const request: Request = {
+    image,
+    plan: planPatch(image, patch),
+    hz: scenario.hz,
+    unwinder: "fp",
+  };
   const m = mechanism(name);
   const own = (comm: string): Task | undefined => session.tasks().find((t) => t.comm === comm);
   const enable = (): string => k.do(() => m.enable(request), 40_000_000).result;

@@ -19,16 +19,16 @@ import {
   type Outcome,
   type Request,
 } from "../../src/patch/index.ts";
-import { loadScenario, type BuiltScenario } from "../../src/scenario/index.ts";
-import { buildWith, Kernel } from "../kernel/programs.ts";
-import { kernelFile } from "../scenario/files.ts";
+import type { BuiltScenario } from "../../src/scenario/index.ts";
+import { buildAsleep } from "../kernel/asleep.ts";
+import { Kernel } from "../kernel/programs.ts";
 
 const { KPATCH_STATE_SUCCESS: SUCCESS } = CONSTANTS;
 const THOUSAND = 0x1000n;
 
 /** entry: what the new handler begins with. */
-function patch(entry: string): { name: string; text: string } {
-  const text = `
+function patch(entry: string): string {
+  return `
 	.include "kernel.inc"
 	.text
 SYM_FUNC_START default_do_nmi
@@ -39,42 +39,13 @@ ${entry}
 	ret
 SYM_FUNC_END default_do_nmi
 `;
-  return { name: "nmi/patch.S", text };
 }
-
-/** The load: a task that sleeps until a signal comes. */
-const ASLEEP = `
-	.include "user.inc"
-	.include "kernel.inc"
-	.section .user.text, "ax", @progbits
-SYM_CODE_START _start
-	movl	$QUIESCE_READY, %edi
-	USER_SYSCALL __NR_quiesce
-1:	USER_SYSCALL __NR_pause
-	jmp	1b
-SYM_CODE_END _start
-	.data
-SYM_DATA_START scenario_nr_ready
-	.long	1
-SYM_DATA_END scenario_nr_ready
-SYM_DATA_START scenario_nr_done
-	.long	1
-SYM_DATA_END scenario_nr_done
-`;
 
 /** What is executed from one tick to the next: much more than a try of kpatch. */
 const TICK = 40_000;
 
 function asleep(entry: string): Promise<BuiltScenario> {
-  const { sources } = loadScenario("default", kernelFile);
-  const base = sources.filter((s) => s.name.startsWith("base/"));
-  return buildWith("default", "", {
-    sources: [...base, { name: "nmi/asleep.S", text: ASLEEP }],
-    patch: patch(entry),
-    functions: ["default_do_nmi"],
-    results: [],
-    tickInsns: TICK,
-  });
+  return buildAsleep(patch(entry), ["default_do_nmi"], { tickInsns: TICK });
 }
 
 let built: BuiltScenario;
