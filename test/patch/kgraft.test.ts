@@ -250,6 +250,7 @@ function interrupted(k: Kernel, what: "enable" | "disable"): Interrupted {
 /** What an NMI counts on a CPU now. */
 function counted(k: Kernel, vcpu: number): bigint {
   const va = perCpuVa(k.image, vcpu) + BigInt(PERCPU.fields.nmi_count.offset);
+  k.run(4000); // what came last is over
   const before = readUint(k.session.read, va, 8);
   k.session.machine.nmi(vcpu);
   k.run(4000);
