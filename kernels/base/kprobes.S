@@ -1,6 +1,7 @@
 # kernel/kprobes.c and arch/x86/kernel/kprobes: a probe on a fentry site is called by ftrace, any other one by its int3;
 # the probed instruction then executes in a slot elsewhere, with an int3 behind it that brings it back.
-# Registering is decided through the patch call (src/ftrace). Nothing here is traceable or may be probed.
+# Registering is decided through the patch call (src/ftrace). Nothing that runs when one is hit is traceable or may be probed.
+# Several probes at one address are one in the list, whose handlers call theirs in turn.
 # DIFFERS: no jump optimisation; instructions that branch or change IF are not probed instead of emulated.
 
 	.include "kernel.inc"
@@ -19,6 +20,87 @@ C_FUNC_START_NOTRACE get_kprobe
 2:	FRAME_END
 	ret
 SYM_FUNC_END get_kprobe
+
+# The pre_handler of an aggr_kprobe: those of its members, until one has changed regs->ip. rdi: kprobe, rsi: pt_regs.
+C_FUNC_START_NOTRACE aggr_pre_handler
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	subq	$8, %rsp
+	leaq	KP_list(%rdi), %rbx
+	movq	%rsi, %r12
+	movq	(%rbx), %r13
+1:	xorl	%eax, %eax
+	cmpq	%rbx, %r13
+	je	3f
+	leaq	-KP_list(%r13), %rdi
+	movq	KP_pre_handler(%rdi), %rax
+	testq	%rax, %rax
+	jz	2f
+	testl	$KPROBE_FLAG_DISABLED | KPROBE_FLAG_GONE, KP_flags(%rdi)
+	jnz	2f
+	movq	%r12, %rsi
+	call	*%rax
+	testl	%eax, %eax
+	jnz	4f
+2:	movq	(%r13), %r13
+	jmp	1b
+4:	movl	$1, %eax
+3:	addq	$8, %rsp
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END aggr_pre_handler
+
+# Its post_handler, once one of them has one. rdi: kprobe, rsi: pt_regs, edx: flags.
+C_FUNC_START_NOTRACE aggr_post_handler
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	leaq	KP_list(%rdi), %rbx
+	movq	%rsi, %r12
+	movl	%edx, %r14d
+	movq	(%rbx), %r13
+1:	cmpq	%rbx, %r13
+	je	3f
+	leaq	-KP_list(%r13), %rdi
+	movq	KP_post_handler(%rdi), %rax
+	testq	%rax, %rax
+	jz	2f
+	testl	$KPROBE_FLAG_DISABLED | KPROBE_FLAG_GONE, KP_flags(%rdi)
+	jnz	2f
+	movq	%r12, %rsi
+	movl	%r14d, %edx
+	call	*%rax
+2:	movq	(%r13), %r13
+	jmp	1b
+3:	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END aggr_post_handler
+
+# rdi: a kprobe that was hit and is not called. Of an aggr_kprobe every member has missed.
+C_FUNC_START_NOTRACE kprobes_inc_nmissed_count
+	cmpq	$aggr_pre_handler, KP_pre_handler(%rdi)
+	je	1f
+	lock incq KP_nmissed(%rdi)
+	jmp	3f
+1:	leaq	KP_list(%rdi), %rdx
+	movq	(%rdx), %rax
+2:	cmpq	%rdx, %rax
+	je	3f
+	lock incq KP_nmissed - KP_list(%rax)
+	movq	(%rax), %rax
+	jmp	2b
+3:	FRAME_END
+	ret
+SYM_FUNC_END kprobes_inc_nmissed_count
 
 # The callback of kprobe_ftrace_ops and kprobe_ipmodify_ops. rdi: ip, rsi: parent_ip, rdx: ops, rcx: pt_regs.
 C_FUNC_START_NOTRACE kprobe_ftrace_handler
@@ -44,7 +126,8 @@ C_FUNC_START_NOTRACE kprobe_ftrace_handler
 	movq	%rax, %r13
 	cmpq	$0, %gs:current_kprobe
 	je	1f
-	lock incq KP_nmissed(%r13)
+	movq	%r13, %rdi
+	call	kprobes_inc_nmissed_count
 	jmp	3f
 1:	movq	RIP(%r12), %r15
 	leaq	1(%rbx), %rax			/* as if a breakpoint had been hit */
@@ -122,7 +205,8 @@ C_FUNC_START_NOTRACE kprobe_int3_handler
 .Lreenter_kprobe:
 	cmpl	$KPROBE_REENTER, %gs:kprobe_ctlblk+KCB_kprobe_status
 	je	.Lunrecoverable
-	lock incq KP_nmissed(%r12)
+	movq	%r12, %rdi
+	call	kprobes_inc_nmissed_count
 	movq	%gs:current_kprobe, %rax	/* save_previous_kprobe() */
 	movq	%rax, %gs:kprobe_ctlblk+KCB_prev_kp
 	movl	%gs:kprobe_ctlblk+KCB_kprobe_status, %eax

@@ -14,7 +14,10 @@ const IF_MODIFIERS: ReadonlySet<Mnemonic> = new Set([
   Mnemonic.Popfq,
 ]);
 
-/** A probe of the list. slot: 0 when ftrace calls it. */
+/**
+ * A probe of the list. slot: 0 when ftrace calls it. members: of an aggr_kprobe, in the order of their handlers; of every other
+ * one none. ipmodify: armed by the ops that may change ip.
+ */
 export interface ListedKprobe {
   readonly va: bigint;
   readonly addr: bigint;
@@ -22,25 +25,46 @@ export interface ListedKprobe {
   readonly opcode: number;
   readonly flags: number;
   readonly post: bigint;
+  readonly ipmodify: boolean;
   readonly next: bigint;
+  readonly members: readonly ListedKprobe[];
 }
 
-/** The registered probes, the latest first. */
+function readKprobe(read: Read, va: bigint, members: readonly ListedKprobe[]): ListedKprobe {
+  const f = (name: keyof typeof KPROBE.fields): bigint => readField(read, KPROBE, va, name);
+  return {
+    va,
+    addr: f("addr"),
+    slot: f("slot"),
+    opcode: Number(f("opcode")),
+    flags: Number(f("flags")),
+    post: f("post_handler"),
+    ipmodify: f("ipmodify") !== 0n,
+    next: f("next"),
+    members,
+  };
+}
+
+/** The probes whose handlers an aggr_kprobe calls. */
+function readMembers(read: Read, ap: bigint): readonly ListedKprobe[] {
+  const offset = BigInt(KPROBE.fields.list.offset);
+  const head = ap + offset;
+  const out: ListedKprobe[] = [];
+  for (let at = readUint(read, head, 8); at !== head; at = readUint(read, at, 8)) {
+    out.push(readKprobe(read, at - offset, []));
+  }
+  return out;
+}
+
+/** The registered probes, the latest first; several at one address as their aggr_kprobe. */
 export function readKprobes(read: Read, image: Image): readonly ListedKprobe[] {
   const out: ListedKprobe[] = [];
+  const aggr = symbolVa(image, "aggr_pre_handler");
   for (let va = readUint(read, symbolVa(image, "kprobe_list"), 8); va !== 0n;) {
-    const f = (name: keyof typeof KPROBE.fields): bigint => readField(read, KPROBE, va, name);
-    const next = f("next");
-    out.push({
-      va,
-      addr: f("addr"),
-      slot: f("slot"),
-      opcode: Number(f("opcode")),
-      flags: Number(f("flags")),
-      post: f("post_handler"),
-      next,
-    });
-    va = next;
+    const isAggr = readField(read, KPROBE, va, "pre_handler") === aggr;
+    const p = readKprobe(read, va, isAggr ? readMembers(read, va) : []);
+    out.push(p);
+    va = p.next;
   }
   return out;
 }

@@ -1,7 +1,8 @@
 // Registering kprobes: on a fentry site through ftrace, elsewhere by an int3 and a slot in which the probed instruction
 // executes. A probe with a post_handler may change ip and so owns its site (IPMODIFY). After kernel/kprobes.c; what runs
 // when a probe is hit is kernels/base/kprobes.S.
-// DIFFERS: one probe for each address; instructions that branch, or change IF, are refused.
+// DIFFERS: instructions that branch, or change IF, are refused; what ops a probe is armed by is remembered, where v6.12 looks whether
+// it has a post_handler now; a probe whose module is gone is not aggregated with.
 import {
   call,
   ERRNO,
@@ -24,12 +25,13 @@ import {
 } from "../kernel/index.ts";
 import { findSymbol, formatAddress, symbolAt, type Image } from "../link/index.ts";
 import { ftraceSetFilterIp, registerFtraceFunction, unregisterFtraceFunction } from "./ftrace.ts";
+import { leaveAggrKprobe, linkTo, registerAggrKprobe } from "./kprobe-aggr.ts";
 import { probedInsn, readKprobes, slotBytes, type ListedKprobe } from "./kprobe-insn.ts";
 import type { ModuleRange } from "./module.ts";
 import { synchronizeCallbacks } from "./rcu-tasks.ts";
 import { readRecords } from "./state.ts";
 
-const { EBUSY, EINVAL, ENOENT, ENOMEM } = ERRNO;
+const { EINVAL, ENOENT, ENOMEM } = ERRNO;
 const F = FTRACE_CONSTANTS;
 const INT3 = 0xcc;
 const ENDBR64 = 0xfa1e0ff3n;
@@ -83,9 +85,12 @@ export function* registerKprobe(
   return { ok: false, error };
 }
 
-/** Takes the probe of registerKprobe at addr away. Returns 0 or -ENOENT. */
+/** Takes the probe of registerKprobe at addr away, of several the latest. Returns 0 or -ENOENT. */
 export function* unregisterKprobe(image: Image, addr: bigint): Program<number> {
-  const kp = yield* lookAtProbes(image, (all) => all.find((p) => p.addr === addr));
+  const kp = yield* lookAtProbes(image, (all) => {
+    const found = all.find((p) => p.addr === addr);
+    return found?.members[0] ?? found;
+  });
   if (kp === undefined) return -ENOENT;
   yield* unregisterKprobeAt(image, kp.va);
   yield* call("kfree", kp.va);
@@ -107,8 +112,7 @@ interface Place {
  * Registers the struct kprobe at kp: it says an address, or the name of a symbol, and offset.
  *
  * returns  0; -EINVAL: both or neither, registered already, or not the start of an instruction that can be probed;
- *          -ENOENT: no such symbol; -EBUSY: another probe is there, or a post_handler wants a site that another one may
- *          redirect; -ENOMEM; -ENODEV
+ *          -ENOENT: no such symbol; -EBUSY: a post_handler wants a site that another one may redirect; -ENOMEM; -ENODEV
  * kernel   kernel/kprobes.c, register_kprobe()
  */
 export function* registerKprobeAt(text: ProbedText, kp: bigint): Program<number> {
@@ -117,7 +121,7 @@ export function* registerKprobeAt(text: ProbedText, kp: bigint): Program<number>
   if (typeof at === "number") return at;
   return yield* withKprobeMutex(image, function* () {
     const probes = yield* lookAtProbes(image, (all) => all);
-    if (probes.some((p) => p.va === kp)) return -EINVAL; // warn_kprobe_rereg()
+    if (probes.some((p) => [p, ...p.members].some((x) => x.va === kp))) return -EINVAL; // warn_kprobe_rereg()
     // check_kprobe_address_safe()
     const place = yield* look("text_mutex", (g): { value: Place; cost: number } => {
       const isFtrace = readRecords(g.read, image).some((r) => r.ip === at);
@@ -125,8 +129,10 @@ export function* registerKprobeAt(text: ProbedText, kp: bigint): Program<number>
       return { value: { addr: at, isFtrace, insn }, cost: 60 };
     });
     if (!place.isFtrace && place.insn === undefined) return -EINVAL;
-    if (probes.some((p) => p.addr === at && (p.flags & F.KPROBE_FLAG_GONE) === 0)) return -EBUSY;
-    return yield* registerLocked(image, kp, place);
+    const old = probes.find((p) => p.addr === at && (p.flags & F.KPROBE_FLAG_GONE) === 0);
+    if (old === undefined) return yield* registerLocked(image, kp, place);
+    const post = yield* postHandler(kp);
+    return yield* registerAggrKprobe(image, probes, old, { va: kp, post }, place.insn?.length ?? 0);
   });
 }
 
@@ -175,13 +181,15 @@ function* registerLocked(image: Image, kp: bigint, place: Place): Program<number
   yield* writeField(KPROBE, kp, "opcode", BigInt(insn?.[0] ?? 0));
   yield* writeField(KPROBE, kp, "len", BigInt(insn?.length ?? 0));
   yield* writeField(KPROBE, kp, "slot", slot);
+  const ipmodify = place.isFtrace && (yield* postHandler(kp)) !== 0n;
+  yield* writeField(KPROBE, kp, "ipmodify", ipmodify ? 1n : 0n);
   const list = symbolVa(image, "kprobe_list");
   const first = yield* lookAtWord(list);
   // hlist_add_head_rcu(): complete before it can be found. Pairs with get_kprobe().
   yield* writeField(KPROBE, kp, "next", first);
   yield* writeWord(list, kp);
   const error = place.isFtrace
-    ? yield* armFtrace(image, addr, (yield* postHandler(kp)) !== 0n)
+    ? yield* armFtrace(image, addr, ipmodify)
     : yield* pokeOpcode(image, addr, INT3);
   if (error !== 0) {
     yield* writeWord(list, first);
@@ -255,25 +263,27 @@ function* pokeOpcode(image: Image, addr: bigint, opcode: number): Program<number
  */
 export function* unregisterKprobeAt(image: Image, kp: bigint): Program<void> {
   const found = yield* withKprobeMutex(image, function* () {
-    const p = yield* lookAtProbes(image, (all) => all.find((x) => x.va === kp));
+    const probes = yield* lookAtProbes(image, (all) => all);
+    const p = probes.find((x) => x.va === kp || x.members.some((m) => m.va === kp));
     if (p === undefined) return undefined;
+    const member = p.members.find((m) => m.va === kp);
+    if (member !== undefined && p.members.length > 1) {
+      yield* leaveAggrKprobe(p, member);
+      return { slot: 0n, aggr: 0n };
+    }
     if ((p.flags & F.KPROBE_FLAG_GONE) === 0) {
-      if (p.slot === 0n) yield* disarmFtrace(image, p.addr, p.post !== 0n);
+      if (p.slot === 0n) yield* disarmFtrace(image, p.addr, p.ipmodify);
       else yield* pokeOpcode(image, p.addr, p.opcode);
     }
-    const link = yield* lookAtProbes(image, (all) => {
-      const before = all.find((x) => x.next === kp);
-      return before === undefined
-        ? symbolVa(image, "kprobe_list")
-        : fieldVa(KPROBE, before.va, "next");
-    });
-    yield* writeWord(link, p.next);
-    return p;
+    yield* writeWord(linkTo(image, probes, p.va), p.next);
+    return { slot: p.slot, aggr: member === undefined ? 0n : p.va };
   });
   yield* writeField(KPROBE, kp, "addr", 0n);
   if (found === undefined) return;
   yield* synchronizeCallbacks(image);
+  // An independent probe's, or with the last of its members the aggr_kprobe's.
   if (found.slot !== 0n) yield* call("module_memfree", found.slot);
+  if (found.aggr !== 0n) yield* call("kfree", found.aggr);
 }
 
 /**
@@ -289,9 +299,11 @@ export function* kprobesModuleGoing(image: Image, mod: ModuleRange): Program<voi
     );
     for (const p of lost) {
       if ((p.flags & F.KPROBE_FLAG_FTRACE) !== 0) {
-        yield* disarmFtrace(image, p.addr, p.post !== 0n);
+        yield* disarmFtrace(image, p.addr, p.ipmodify);
       }
-      yield* writeField(KPROBE, p.va, "flags", BigInt(p.flags | F.KPROBE_FLAG_GONE));
+      for (const x of [p, ...p.members]) {
+        yield* writeField(KPROBE, x.va, "flags", BigInt(x.flags | F.KPROBE_FLAG_GONE));
+      }
       if (p.slot === 0n) continue;
       // arch_remove_kprobe(): nobody is in the module any more.
       yield* writeField(KPROBE, p.va, "slot", 0n);

@@ -83,6 +83,8 @@ export const KPROBE = makeStruct("kprobe", "KP", [
   ["nmissed", 8],
   ["opcode", 1],
   ["len", 1],
+  ["ipmodify", 1],            // by which of the two ops a probe of a fentry site is armed
+  ["list", 16, 8],            // struct list_head: of the probes at one address, and its head in their aggr_kprobe
 ]);
 
 /** struct kprobe_ctlblk of a CPU, and struct prev_kprobe in it: what a probe that was hit inside of another one puts back. */

@@ -42,6 +42,18 @@ C_FUNC_START_NOTRACE probe_pre_other
 	ret
 SYM_FUNC_END probe_pre_other
 
+# A pre_handler that goes elsewhere.
+C_FUNC_START_NOTRACE probe_pre_leads_away
+	movq	$probe_elsewhere, RIP(%rsi)
+	movl	$1, %eax
+	FRAME_END
+	ret
+SYM_FUNC_END probe_pre_leads_away
+SYM_FUNC_START probe_elsewhere
+	movl	$12, %eax
+	ret
+SYM_FUNC_END probe_elsewhere
+
 # rdi: node, rsi: pt_regs when the function has returned.
 C_FUNC_START_NOTRACE probe_return
 	lock incq probe_returns(%rip)
