@@ -18,6 +18,7 @@ C_FUNC_START_NOTRACE checkpoint_stop
 	GET_CURRENT %rbx
 	/* Cleared first: a request that comes while this task is leaving sets it again. */
 	lock btrl $TIF_CHECKPOINT, TASK_TI_flags(%rbx)
+SYM_INNER_LABEL checkpoint_cleared
 	cmpl	$CHECKPOINT_POLICY_PASS, checkpoint_policy(%rip)
 	je	4f
 	movq	%rsp, %r12

@@ -62,10 +62,8 @@ SYM_FUNC_END kgr_stub
 C_FUNC_START_NOTRACE kgr_task_safe
 	GET_CURRENT %rdi
 	lock btrl $TIF_CHECKPOINT, TASK_TI_flags(%rdi)
-	jnc	1f
 SYM_INNER_LABEL kgr_task_is_safe
-	nop
-1:	FRAME_END
+	FRAME_END
 	ret
 SYM_FUNC_END kgr_task_safe
 

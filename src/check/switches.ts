@@ -17,16 +17,20 @@ import { entryAt, oldAt } from "./address.ts";
 import { perList, type FrameLists } from "./frames.ts";
 import type { Switch, TraceFrame, TraceTask } from "./trace.ts";
 
-/** Labels at which a task has just been switched, or is about to be; its stack says what it was doing. */
+/**
+ * Labels at which a task has just been switched, or is about to be; its stack says what it was doing. checkpoint_cleared and
+ * kgr_task_is_safe are right behind the btr of its flag, and CF says whether it was set.
+ */
 const LABELS = [
   "klp_switched",
-  "checkpoint_pass",
+  "checkpoint_cleared",
   "kgr_task_is_safe",
   "kgr_mark_task_in_progress",
   "kgr_goes_new",
   "kgr_goes_old",
 ] as const;
 const ID = 1 << 24;
+const CF = 1n;
 
 /** Sets the stop watches. Once per session: they outlive snapshots. */
 export function watchSwitches(session: Session): void {
@@ -93,20 +97,30 @@ export function collectSwitches(
   const isImmutable = (): boolean =>
     immutable !== undefined && readUint(read, immutable.va, 4) !== 0n;
   const reverting = findSymbol(image, "kgr_revert");
+  const policy = findSymbol(image, "checkpoint_policy");
+  /** Who comes to the checkpoint goes on: it is kgraft that asks. */
+  const isPassing = (): boolean =>
+    policy !== undefined &&
+    readUint(read, policy.va, 4) === BigInt(CONSTANTS.CHECKPOINT_POLICY_PASS);
+  const wasFlagged = (vcpu: number): boolean => (machine.reg(vcpu, "rflags") & CF) !== 0n;
   /** Where kgraft's tasks go to. */
   const kgrTo = (): "new" | "old" =>
     reverting !== undefined && readUint(read, reverting.va, 4) !== 0n ? "old" : "new";
   const flag = 1n << BigInt(TIF.CHECKPOINT);
   /** Tasks in the stub when the universes parted: each finds out there which one is its own. */
   const undecided = new Map<bigint, Task>();
+  /** Who has come in this transition: an interrupt at a label brings its task back to the label. */
+  const came = new Set<bigint>();
   /** A switch without the innermost frames, which are of no variant yet. */
   const arrived = (task: Task, without: number, decided = false): void => {
     const frames = lists.share(framesOf(session, task).slice(without));
+    came.add(task.stack.lo);
     const insn = machine.retired - readyAt;
     const s = { insn, task: name(task), to: kgrTo(), how: "not in progress", frames };
     switches.push(decided ? { ...s, decided } : s);
   };
   const part = (): void => {
+    came.clear();
     // Whoever is not in progress when the universes part is in the one that all are to come to.
     for (const t of readTasks(read, image)) {
       if ((t.flags & flag) !== 0n) continue;
@@ -127,6 +141,7 @@ export function collectSwitches(
   const wrote = (w: AgentWrite): void => {
     if (w.va === immutable?.va && !isImmutable()) part();
     if (target === undefined || w.bytes.length !== 4) return;
+    if (w.va === target.va) came.clear();
     const slot = w.va - offset - arena;
     if (slot < 0n || slot % BigInt(TASK.size) !== 0n) return;
     const wants = Number(readUint(read, target.va, 4)) | 0;
@@ -143,7 +158,11 @@ export function collectSwitches(
       if (label === `kgr_goes_${kgrTo()}`) decide(vcpu, false);
       return;
     }
-    const task = readTask(read, image, machine.reg(vcpu, "rdi"));
+    if (label !== "klp_switched" && (!wasFlagged(vcpu) || !isPassing())) return;
+    const at = machine.reg(vcpu, label === "checkpoint_cleared" ? "rbx" : "rdi");
+    const task = readTask(read, image, at);
+    if (came.has(task.stack.lo)) return;
+    came.add(task.stack.lo);
     const isOwn = runnerOf(machine, task.stack.lo) === vcpu;
     const isBack = label === "klp_switched" && task.patchState === 0;
     const to = label === "klp_switched" ? (isBack ? "old" : "new") : kgrTo();
