@@ -18,7 +18,7 @@ C_FUNC_START_NOTRACE checkpoint_stop
 	GET_CURRENT %rbx
 	/* Cleared first: a request that comes while this task is leaving sets it again. */
 	lock btrl $TIF_CHECKPOINT, TASK_TI_flags(%rbx)
-SYM_INNER_LABEL checkpoint_cleared
+777:
 	cmpl	$CHECKPOINT_POLICY_PASS, checkpoint_policy(%rip)
 	je	4f
 	movq	%rsp, %r12
@@ -79,6 +79,12 @@ C_FUNC_START_NOTRACE checkpoint_release
 	FRAME_END
 	ret
 SYM_FUNC_END checkpoint_release
+
+	.section .rodata, "a", @progbits
+# Where a task has just cleared its flag; no label, which would be the name of what follows on every stack.
+SYM_DATA_START checkpoint_cleared
+	.quad	777b
+SYM_DATA_END checkpoint_cleared
 
 	.data
 SYM_DATA_START checkpoint_request

@@ -18,8 +18,8 @@ import { perList, type FrameLists } from "./frames.ts";
 import type { Switch, TraceFrame, TraceTask } from "./trace.ts";
 
 /**
- * Labels at which a task has just been switched, or is about to be; its stack says what it was doing. checkpoint_cleared and
- * kgr_task_is_safe are right behind the btr of its flag, and CF says whether it was set.
+ * Labels at which a task has just been switched, or is about to be; its stack says what it was doing. checkpoint_cleared, which holds an
+ * address, and kgr_task_is_safe are right behind the btr of its flag, and CF says whether it was set.
  */
 const LABELS = [
   "klp_switched",
@@ -36,7 +36,9 @@ const CF = 1n;
 export function watchSwitches(session: Session): void {
   LABELS.forEach((label, i) => {
     const s = findSymbol(session.image, label);
-    if (s) session.watch({ kind: "stop", lo: s.va, id: ID + i });
+    if (s === undefined) return;
+    const lo = s.type === "object" ? readUint(session.read, s.va, 8) : s.va;
+    session.watch({ kind: "stop", lo, id: ID + i });
   });
 }
 

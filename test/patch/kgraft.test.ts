@@ -71,11 +71,11 @@ function takenOut(vcpus: number, seed: number): Trace {
 }
 
 const SYSCALL = ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"];
-const LOOP = ["checkpoint_cleared", "exit_to_user_mode_loop"];
+const LOOP = ["checkpoint_stop", "exit_to_user_mode_loop"];
 const KTHREAD = ["kthread", "ret_from_fork", "ret_from_fork_asm"];
 /** Where a task can be when it switches itself: from the innermost function outwards, by how. An interrupt's functions by their pattern. */
 const PLACES: Readonly<Record<string, readonly (readonly (string | RegExp)[])[]>> = {
-  "syscall entry": [["checkpoint_cleared", ...SYSCALL]],
+  "syscall entry": [["checkpoint_stop", ...SYSCALL]],
   "exit to user": [
     [...LOOP, "syscall_exit_to_user_mode", ...SYSCALL],
     [...LOOP, "irqentry_exit", /^sysvec_/, /^asm_sysvec_/],
