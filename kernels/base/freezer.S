@@ -1,8 +1,9 @@
 # kernel/freezer.c: the refrigerator, and who is put into it. A task freezes where it asks, at try_to_freeze(): a kernel thread
-# once round its loop if it has declared itself freezable, a user task on its way through get_signal().
-# Locking: freezer_lock guards the transitions between freezing and frozen; a task's state alone says that it is frozen.
-# DIFFERS: freezer_active is a word, not a static key; no TASK_FREEZABLE: a sleeper is woken to come here, and is not frozen where it
-# sleeps; no cgroups.
+# once round its loop if it has declared itself freezable, a user task on its way through get_signal(); one that sleeps in
+# TASK_FREEZABLE is frozen there, and `saved_state` says how it slept.
+# Locking: freezer_lock guards the transitions between freezing and frozen, rq->lock inside of it the states; a task's state alone
+# says that it is frozen.
+# DIFFERS: freezer_active is a word, not a static key; no cgroups.
 
 	.include "kernel.inc"
 
@@ -118,6 +119,68 @@ C_FUNC_START kthread_freezable_should_stop
 	ret
 SYM_FUNC_END kthread_freezable_should_stop
 
+# rdi: task. Freezes it where it sleeps, if it says by its state that it may be. Returns 1 if it did.
+# kernel: __freeze_task(), __set_task_frozen() under task_call_func()
+C_FUNC_START __freeze_task
+	pushq	%rbx
+	pushq	%r12
+	movq	%rdi, %rbx
+	xorl	%r12d, %r12d
+	movl	TASK_TI_cpu(%rbx), %eax
+	movq	__per_cpu_offset(,%rax,8), %rdi
+	addq	$runqueues, %rdi
+	call	_raw_spin_lock_irqsave
+	movl	TASK_TI_cpu(%rbx), %ecx
+	movq	__per_cpu_offset(,%rcx,8), %rdi
+	addq	$runqueues, %rdi
+	cmpl	$0, TASK_on_rq(%rbx)
+	jne	1f
+	cmpq	%rbx, RQ_curr(%rdi)		/* task_curr() */
+	je	1f
+	movl	TASK_state(%rbx), %edx
+	testl	$TASK_FREEZABLE, %edx
+	jz	1f
+	movl	%edx, TASK_saved_state(%rbx)
+	movl	$TASK_FROZEN, TASK_state(%rbx)
+	movl	$1, %r12d
+1:	movq	%rax, %rsi
+	call	_raw_spin_unlock_irqrestore
+	movl	%r12d, %eax
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END __freeze_task
+
+# rdi: a frozen task. Lets it sleep on as it slept. Returns 0 if it was not asleep, or has been woken since.
+# kernel: __restore_freezer_state() under task_call_func()
+C_FUNC_START __restore_freezer_state
+	pushq	%rbx
+	pushq	%r12
+	movq	%rdi, %rbx
+	xorl	%r12d, %r12d
+	movl	TASK_TI_cpu(%rbx), %eax
+	movq	__per_cpu_offset(,%rax,8), %rdi
+	addq	$runqueues, %rdi
+	call	_raw_spin_lock_irqsave
+	xorl	%edx, %edx
+	xchgl	%edx, TASK_saved_state(%rbx)
+	testl	%edx, %edx
+	jz	1f
+	movl	%edx, TASK_state(%rbx)
+	movl	$1, %r12d
+1:	movl	TASK_TI_cpu(%rbx), %ecx
+	movq	__per_cpu_offset(,%rcx,8), %rdi
+	addq	$runqueues, %rdi
+	movq	%rax, %rsi
+	call	_raw_spin_unlock_irqrestore
+	movl	%r12d, %eax
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END __restore_freezer_state
+
 # rdi: task. Asks it to freeze, if it is to. Returns 1 if it was asked, 0 if it is not to or is frozen.
 C_FUNC_START freeze_task
 	pushq	%rbx
@@ -134,6 +197,10 @@ C_FUNC_START freeze_task
 	testl	%eax, %eax
 	jz	2f
 	testl	$TASK_FROZEN, TASK_state(%rbx)
+	jnz	2f
+	movq	%rbx, %rdi
+	call	__freeze_task
+	testl	%eax, %eax
 	jnz	2f
 	movl	$1, %r12d
 	movq	%rbx, %rdi
@@ -163,10 +230,16 @@ C_FUNC_START __thaw_task
 	movq	$freezer_lock, %rdi
 	call	_raw_spin_lock_irqsave
 	movq	%rax, %r12
+	testl	$TASK_FROZEN, TASK_state(%rbx)
+	jz	1f
+	movq	%rbx, %rdi
+	call	__restore_freezer_state
+	testl	%eax, %eax
+	jnz	1f
 	movq	%rbx, %rdi
 	movl	$TASK_FROZEN, %esi
 	call	wake_up_state
-	movq	$freezer_lock, %rdi
+1:	movq	$freezer_lock, %rdi
 	movq	%r12, %rsi
 	call	_raw_spin_unlock_irqrestore
 	xorl	%eax, %eax

@@ -88,8 +88,8 @@ C_FUNC_START try_to_wake_up
 	movq	%r13, %rdi
 	call	_raw_spin_lock_irqsave
 	movq	%rax, %r14
-	testl	%r12d, TASK_state(%rbx)
-	jz	2f
+	testl	%r12d, TASK_state(%rbx)		/* ttwu_state_match() */
+	jz	3f
 	cmpl	$0, TASK_on_rq(%rbx)
 	jne	1f
 	movq	%r13, %rdi
@@ -112,6 +112,10 @@ C_FUNC_START try_to_wake_up
 	popq	%rbx
 	FRAME_END
 	ret
+3:	testl	%r12d, TASK_saved_state(%rbx)
+	jz	2b
+	movl	$TASK_RUNNING, TASK_saved_state(%rbx)	/* it is frozen where it slept: __thaw_task() wakes it */
+	jmp	2b
 SYM_FUNC_END try_to_wake_up
 
 # rdi: task.

@@ -252,7 +252,7 @@ C_FUNC_START do_nanosleep
 	cmpq	%rax, %rbx
 	movl	$0, %eax
 	jbe	2f
-	movl	$TASK_INTERRUPTIBLE, %eax
+	movl	$(TASK_INTERRUPTIBLE | TASK_FREEZABLE), %eax
 	xchgl	%eax, TASK_state(%r12)		/* before the look: a signal that comes now wakes */
 	testl	$_TIF_ANY_SIGNAL, TASK_TI_flags(%r12)
 	jnz	3f

@@ -52,6 +52,7 @@ export const TASK = makeStruct("task_struct", "TASK", [
   ["rethooks", 8],            // rethook_nodes, the innermost first
   ["kthread_exited", 24, 8],  // struct completion: its thread function has returned
   ["kthread_result", 4],      // what that returned
+  ["saved_state", 4],         // the state that a task was frozen in, where it slept; 0 when it has been woken since
 ], 64);
 
 /**
@@ -248,6 +249,7 @@ export const TASK_STATE = {
   DEAD: 0x80,
   WAKEKILL: 0x100,
   NEW: 0x800,
+  FREEZABLE: 0x2000,          // beside one of the first two
   FROZEN: 0x8000,
   CHECKPOINT: 0x10000,
 } as const;

@@ -132,7 +132,8 @@ export function readInactiveFrame(read: Read, task: Task): InactiveFrame {
 
 /** A task's state as a word: "running", "interruptible", ... */
 export function stateName(state: number): string {
-  const known = Object.entries(TASK_STATE).find(([, bits]) => bits === state);
+  const asleep = state & ~TASK_STATE.FREEZABLE;
+  const known = Object.entries(TASK_STATE).find(([, bits]) => bits === asleep);
   return known === undefined ? `0x${state.toString(16)}` : known[0].toLowerCase();
 }
 

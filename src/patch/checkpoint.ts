@@ -132,10 +132,13 @@ function* setFreezing(image: Image, on: boolean): Program<void> {
   }
 }
 
+const NORMAL = BigInt(TASK_STATE.INTERRUPTIBLE | TASK_STATE.UNINTERRUPTIBLE);
+
 /**
- * Asks a kernel thread to come: one that has said that it may be frozen has a place for it in its loop, and is asked again each
+ * Asks a kernel thread to come: one that has said that it may be frozen has a place for it in its loop, and is woken again each
  * time, since it may be about to sleep; every other one is asked to park, which it looks for when it has said that it
- * sleeps. kernel: kernel/power/process.c, try_to_freeze_tasks()
+ * sleeps. Not freeze_task(): that would freeze one that sleeps in TASK_FREEZABLE where it sleeps, with whatever it is in on its
+ * stack, and the point is that it comes. kernel: kernel/power/process.c, try_to_freeze_tasks()
  */
 export function* askKthread(image: Image, t: Member, asked: Asked): Program<void> {
   if (!t.isFreezable) {
@@ -146,7 +149,7 @@ export function* askKthread(image: Image, t: Member, asked: Asked): Program<void
   }
   if (asked.toFreeze.size === 0) yield* setFreezing(image, true);
   asked.toFreeze.add(t.va);
-  yield* call("freeze_task", t.va);
+  yield* call("wake_up_state", t.va, NORMAL);
 }
 
 /** Lets everybody go: the request is withdrawn, and every thread that was asked is thawed or unparked. */

@@ -23,6 +23,7 @@ import { buildWith, Kernel } from "./programs.ts";
 /** Threads beside those of the scenario: one that freezes, one that is never asked to, one that may and never asks. */
 const THREADS = (loops: readonly string[]): string => `
 	.include "kernel.inc"
+	.set	ICEBOX_TICKS, 10
 	.text
 .macro LOOP name
 	incq	\\name\\()_turns(%rip)
@@ -35,6 +36,16 @@ C_FUNC_START iced
 	LOOP	iced
 	jmp	1b
 SYM_FUNC_END iced
+C_FUNC_START icebox
+	call	set_freezable
+1:	call	try_to_freeze
+	incq	icebox_turns(%rip)
+	GET_CURRENT %rax
+	movl	$(TASK_INTERRUPTIBLE | TASK_FREEZABLE), TASK_state(%rax)
+	movl	$ICEBOX_TICKS, %edi
+	call	schedule_timeout
+	jmp	1b
+SYM_FUNC_END icebox
 C_FUNC_START stopped
 	call	set_freezable
 1:	call	kthread_freezable_should_stop
@@ -75,12 +86,12 @@ SYM_FUNC_END ${name}_init
 	.section .rodata, "a", @progbits
 ${loops.map((name) => `.Lname_${name}: .asciz "${name}"`).join("\n")}
 	.data
-${["iced", "stopped", "warm", "deaf"].map((n) => `SYM_DATA_START ${n}_turns\n	.quad 0\nSYM_DATA_END ${n}_turns\nSYM_DATA_START ${n}_task\n	.quad 0\nSYM_DATA_END ${n}_task`).join("\n")}
+${["iced", "icebox", "stopped", "warm", "deaf"].map((n) => `SYM_DATA_START ${n}_turns\n	.quad 0\nSYM_DATA_END ${n}_turns\nSYM_DATA_START ${n}_task\n	.quad 0\nSYM_DATA_END ${n}_task`).join("\n")}
 `;
 
 let built: BuiltScenario;
 beforeAll(async () => {
-  built = await buildWith("default", THREADS(["iced", "stopped", "warm"]));
+  built = await buildWith("default", THREADS(["iced", "icebox", "stopped", "warm"]));
 });
 
 function* setFreezing(k: Kernel, word: string, on: boolean) {
@@ -176,9 +187,88 @@ describe("a kernel thread", () => {
   });
 });
 
+describe("a thread that sleeps in TASK_FREEZABLE", () => {
+  /** Frozen where it sleeps; with the kernel, and its task. */
+  function frozen(seed: number): { k: Kernel; va: bigint } {
+    const k = new Kernel(built, 2, seed);
+    const { va } = taskOf(k, "icebox");
+    k.run(5000);
+    for (let n = 0; taskOf(k, "icebox").state !== ASLEEP; n++) {
+      if (n === 200) throw new Error("it does not sleep");
+      k.run(500);
+    }
+    k.do(function* () {
+      yield* setFreezing(k, "pm_nosig_freezing", true);
+      // Nobody has to be asked: it is frozen when the call returns.
+      expect(yield* call("freeze_task", va)).toBe(0n);
+    });
+    expect(taskOf(k, "icebox").state).toBe(TASK_STATE.FROZEN);
+    expect(stackOf(k, taskOf(k, "icebox"))).not.toContain("__refrigerator");
+    return { k, va };
+  }
+  const ASLEEP = TASK_STATE.INTERRUPTIBLE | TASK_STATE.FREEZABLE;
+  const saved = (k: Kernel, va: bigint): bigint =>
+    readUint(k.session.read, fieldVa(TASK, va, "saved_state"), 4);
+  const thaw = (k: Kernel, va: bigint): void => {
+    k.do(function* () {
+      yield* setFreezing(k, "pm_nosig_freezing", false);
+      yield* call("__thaw_task", va);
+    });
+  };
+
+  it.each([1, 2, 3])(
+    "is frozen there, and sleeps on as it slept when it is thawed (%i)",
+    (seed) => {
+      const { k, va } = frozen(seed);
+      expect(saved(k, va)).toBe(BigInt(ASLEEP));
+      const before = turns(k, "icebox");
+      thaw(k, va);
+      expect([taskOf(k, "icebox").state, saved(k, va), turns(k, "icebox")]).toEqual([
+        ASLEEP,
+        0n,
+        before,
+      ]);
+      k.run(200_000);
+      expect(turns(k, "icebox")).toBeGreaterThan(before);
+      expect(k.bugs()).toEqual([]);
+    },
+  );
+
+  it.each([1, 2, 3])(
+    "does not lose a wake-up that comes meanwhile: it is awake when it is thawed (%i)",
+    (seed) => {
+      const { k, va } = frozen(seed);
+      const before = turns(k, "icebox");
+      expect(k.do(() => call("wake_up_process", va))).toBe(0n);
+      expect([taskOf(k, "icebox").state, saved(k, va)]).toEqual([TASK_STATE.FROZEN, 0n]);
+      k.run(200_000);
+      expect(turns(k, "icebox")).toBe(before);
+      thaw(k, va);
+      k.run(8000);
+      expect(turns(k, "icebox")).toBeGreaterThan(before);
+      expect(k.bugs()).toEqual([]);
+    },
+  );
+
+  it("is not frozen there by simple, which wants it at its place: it comes, and is in nothing else", async () => {
+    const { sources } = loadScenario("default", kernelFile);
+    // Longer than simple waits: it comes because it is woken.
+    const text = THREADS(["icebox"]).replace("ICEBOX_TICKS, 10", "ICEBOX_TICKS, 100000");
+    const p = await prepared("default", { sources: [...sources, { name: "test.S", text }] });
+    for (const seed of [1, 2, 3]) {
+      const { report, trace } = runOne(p, mechanism("simple"), { seed, at: 0 });
+      expect(report).toMatchObject({ result: "applied", verdict: "consistent" });
+      expect(report.switched.find((s) => s.task === "icebox")?.how).toBe("freezer");
+      const stack = trace.commit?.stacks.find((s) => s.task.comm === "icebox");
+      const names = stack?.frames.map((f) => symbolAt(trace.image, f.ip)?.name) ?? [];
+      expect(names).toContain("__refrigerator");
+    }
+  });
+});
+
 describe("user tasks", () => {
   it.each([1, 2])(
-    "freeze on their way through get_signal, and return what they would have (%i)",
+    "freeze on their way through get_signal or in nanosleep, and return what they would have (%i)",
     (seed) => {
       const plain = finish(new Kernel(built, 2, seed));
       const k = new Kernel(built, 2, seed);
@@ -195,6 +285,8 @@ describe("user tasks", () => {
       expect(users.filter((t) => !isFrozen(t)).map((t) => t.comm)).toEqual([]);
       for (const t of k.session.tasks().filter(isFrozen)) {
         const stack = stackOf(k, t);
+        // nanosleep(2) sleeps in TASK_FREEZABLE: whoever is in it is frozen there.
+        if (stack.includes("do_nanosleep")) continue;
         expect(stack.indexOf("get_signal")).toBe(stack.indexOf("__refrigerator") + 2);
         expect(stack).toContain("exit_to_user_mode_loop");
       }
