@@ -71,6 +71,9 @@ export const PROT_EXEC = 4;
 
 export const MAP_TYPE = 0xf;
 export const MAP_SHARED_VALIDATE = 3;
+export const MAP_SHARED = 1;
+export const MAP_32BIT = 0x40;
+export const MAP_HUGETLB = 0x40000;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_NORESERVE = 0x4000;
@@ -78,6 +81,8 @@ export const MAP_FIXED_NOREPLACE = 0x100000;
 export const MREMAP_MAYMOVE = 1;
 export const MREMAP_FIXED = 2;
 export const MADV_DONTNEED = 4;
+export const MADV_FREE = 8;
+export const PROT_SEM = 8;
 
 export const SIGILL = 4;
 export const SIGTRAP = 5;

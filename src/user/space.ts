@@ -184,9 +184,23 @@ export class AddressSpace {
     return pages === end - start;
   }
 
+  /** Whether no page of [va, va + bytes) is a file's. */
+  isAnonymous(va: bigint, bytes: bigint): boolean {
+    return this.#vmas.within(pageOf(va), pageOf(va + bytes)).every((v) => v.anonymous);
+  }
+
   /** A free range for `bytes`, as high as possible below the stack. */
   findGap(bytes: bigint): bigint | undefined {
-    const found = this.#vmas.gapBelow(this.#mmapTop, PAGES_OF.low, Number(bytes >> 12n));
+    return this.#gap(this.#mmapTop, PAGES_OF.low, bytes);
+  }
+
+  /** One in [start, end), as high as possible. */
+  findGapIn(start: bigint, end: bigint, bytes: bigint): bigint | undefined {
+    return this.#gap(pageOf(end), pageOf(start), bytes);
+  }
+
+  #gap(top: number, bottom: number, bytes: bigint): bigint | undefined {
+    const found = this.#vmas.gapBelow(top, bottom, Number(bytes >> 12n));
     return found === undefined ? undefined : BigInt(found) << 12n;
   }
 

@@ -11,19 +11,27 @@ import {
   ENOMEM,
   EPERM,
   MADV_DONTNEED,
+  MADV_FREE,
+  MAP_32BIT,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
+  MAP_HUGETLB,
   MAP_NORESERVE,
+  MAP_SHARED,
   MAP_SHARED_VALIDATE,
   MAP_TYPE,
   MMAP_MIN_ADDR,
   MREMAP_FIXED,
   MREMAP_MAYMOVE,
   PROT_READ,
+  PROT_SEM,
   PROT_WRITE,
   TASK_SIZE,
 } from "./linux.ts";
+
+/** Where MAP_32BIT looks: find_start_end(). */
+const [LOW_START, LOW_END] = [0x4000_0000n, 0x8000_0000n];
 
 const up = (v: bigint): bigint => (v + 0xfffn) & ~0xfffn;
 const aligned = (v: bigint): boolean => (v & 0xfffn) === 0n;
@@ -51,6 +59,7 @@ function mmap(
   if (length > TASK_SIZE) return -ENOMEM;
   const bytes = up(length);
   if ((flags & MAP_ANONYMOUS) === 0) return c.files.find(int(fd)) !== undefined ? -ENODEV : -EBADF;
+  if ((flags & MAP_HUGETLB) !== 0) return -ENOMEM; // there are no huge pages
   const type = flags & MAP_TYPE;
   if (type < 1 || type >= MAP_SHARED_VALIDATE) return -EINVAL;
   let va = addr;
@@ -60,16 +69,19 @@ function mmap(
     if (addr < MMAP_MIN_ADDR) return -EPERM;
     if ((flags & MAP_FIXED) === 0 && !c.space.isFree(addr, bytes)) return -EEXIST;
   } else {
+    const low = (flags & MAP_32BIT) !== 0;
     va = addr & ~0xfffn;
-    if (va === 0n || !c.space.isFree(va, bytes)) {
-      const gap = c.space.findGap(bytes);
+    if (va === 0n || !c.space.isFree(va, bytes) || (low && va + bytes > LOW_END)) {
+      const gap = low ? c.space.findGapIn(LOW_START, LOW_END, bytes) : c.space.findGap(bytes);
       if (gap === undefined) return -ENOMEM;
       va = gap;
     }
   }
   const prot = int(protection) & 7;
   const noReserve = (flags & MAP_NORESERVE) !== 0;
-  return c.space.map(va, bytes, { prot, noReserve }) ? va : -ENOMEM;
+  // What is shared is a file of its own, with nobody to share it with.
+  const anonymous = type !== MAP_SHARED;
+  return c.space.map(va, bytes, { prot, noReserve, anonymous }) ? va : -ENOMEM;
 }
 
 function munmap(c: Context, va: bigint, length: bigint): number {
@@ -79,10 +91,10 @@ function munmap(c: Context, va: bigint, length: bigint): number {
 }
 
 function mprotect(c: Context, va: bigint, length: bigint, prot: number): number {
-  if (!aligned(va) || (prot & ~7) !== 0) return -EINVAL;
+  if (!aligned(va) || (prot & ~(7 | PROT_SEM)) !== 0) return -EINVAL;
   if (length === 0n) return 0;
   if (va >= TASK_SIZE || length > TASK_SIZE - va) return -ENOMEM;
-  return c.space.protect(va, up(length), prot) === "ok" ? 0 : -ENOMEM;
+  return c.space.protect(va, up(length), prot & 7) === "ok" ? 0 : -ENOMEM;
 }
 
 function mremap(
@@ -133,6 +145,7 @@ function madvise(c: Context, va: bigint, length: bigint, advice: number): number
   if (!isAdvice(advice) || !aligned(va)) return -EINVAL;
   if (length > TASK_SIZE || va > TASK_SIZE - length) return -EINVAL;
   if (length === 0n) return 0;
+  if (advice === MADV_FREE && !c.space.isAnonymous(va, up(length))) return -EINVAL;
   if (advice === MADV_DONTNEED) c.space.discard(va, up(length));
   return c.space.isMapped(va, up(length)) ? 0 : -ENOMEM;
 }

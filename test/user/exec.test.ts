@@ -70,6 +70,43 @@ _start: mov $0x1230, %eax
     expect(execute(elf, "bases").exit).toBe(0x32);
   });
 
+  it("maps below 2 GiB on request, no huge pages, and keeps what is shared", async () => {
+    const call = (nr: number, ...a: readonly (number | string)[]): string =>
+      ["rdi", "rsi", "rdx", "r10", "r8", "r9"]
+        .slice(0, a.length)
+        .map((r, i) => `mov ${typeof a[i] === "number" ? "$" : ""}${a[i]}, %${r}\n`)
+        .join("") + `mov $${nr}, %eax\n syscall\n`;
+    const keep = (condition: string, n: number): string =>
+      `xor %ecx, %ecx\n set${condition} %cl\n shl $${n}, %ecx\n or %ecx, %ebx\n`;
+    const elf = await assembleElf(`
+      .text
+      .globl _start
+_start: xor %ebx, %ebx
+      ${call(9, 0, 4096, 3, 0x62, -1, 0)} /* MAP_32BIT */
+      mov %rax, %rbp
+      shr $30, %rax
+      cmp $1, %rax
+      ${keep("e", 0)}
+      ${call(10, "%rbp", 4096, 11)} /* PROT_SEM */
+      test %rax, %rax
+      ${keep("e", 1)}
+      ${call(9, 0, 0x200000, 3, 0x40022, -1, 0)} /* MAP_HUGETLB */
+      cmp $-12, %rax
+      ${keep("e", 2)}
+      ${call(9, 0, 4096, 3, 0x21, -1, 0)} /* MAP_SHARED */
+      mov %rax, %rbp
+      movb $77, (%rbp)
+      ${call(28, "%rbp", 4096, 4)} /* MADV_DONTNEED */
+      cmpb $77, (%rbp)
+      ${keep("e", 3)}
+      ${call(28, "%rbp", 4096, 8)} /* MADV_FREE */
+      cmp $-22, %rax
+      ${keep("e", 4)}
+      ${call(60, "%rbx")}
+`);
+    expect(execute(elf, "maps").exit).toBe(0x1f);
+  });
+
   it("is the same every time", () => {
     const runs = [1, 2].map(() => {
       const lines: string[] = [];
