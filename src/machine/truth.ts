@@ -181,12 +181,12 @@ export function trueStack(
   const first = stackAt(areas, va);
   if (!first) return undefined;
   const on = occupant(m, first.meta);
-  const frames: TruthFrame[] = [];
+  let frames: readonly TruthFrame[] = [];
   const seen = new Set<number>();
   for (let s: Stack | undefined = first; s && !seen.has(s.meta);) {
     seen.add(s.meta);
     const top = occupant(m, s.meta)?.top ?? m.core.u32(s.meta + M_TOP);
-    frames.push(...chain(m, s, top, trampolines));
+    frames = [...frames, ...chain(m, s, top, trampolines)];
     if (!s.percpu || frames.at(-1)?.kind === "user") break;
     s = stackOfMeta(areas, m.core.u32(s.meta + M_PARENT));
   }

@@ -68,7 +68,7 @@ export class Uart implements Device {
 
   /** Bytes for the guest to receive. */
   receive(bytes: Uint8Array): void {
-    this.#input.push(...bytes);
+    for (const b of bytes) this.#input.push(b);
     this.#raise();
   }
 

@@ -131,10 +131,10 @@ function callStack(d: Death, image: Image): readonly string[] {
     .filter((l) => l.slot >= from)
     .toSorted((a, b) => (a.slot < b.slot ? -1 : a.slot > b.slot ? 1 : 0))
     .map((l) => l.text);
-  lines.push(...rest);
-  if (lines.length <= MOST_LINES) return lines;
-  const cut = lines.length - MOST_LINES;
-  return [...lines.slice(0, MOST_LINES - 8), `.. ${cut} more ..`, ...lines.slice(-8)];
+  const all = [...lines, ...rest];
+  if (all.length <= MOST_LINES) return all;
+  const cut = all.length - MOST_LINES;
+  return [...all.slice(0, MOST_LINES - 8), `.. ${cut} more ..`, ...all.slice(-8)];
 }
 
 /** Whether the frame still holds the interrupted rip that was put there, and lies in use. */

@@ -129,6 +129,13 @@ _start: xor %ebx, %ebx
     expect(names).toEqual(["leaf", "middle", "main", "start", "_start"]);
   });
 
+  it("reports the death of a recursion that filled its stack, with the ends of the call stack", async () => {
+    const { result } = execute(await assembleElf("_start:\tcall _start\n"), "deep");
+    const report = result.end.kind === "signal" ? result.end.report : "";
+    expect(report).toMatch(/^deep: killed by SIGSEGV: nothing is mapped at /);
+    expect(report).toMatch(/\.\. \d{6,7} more \.\./);
+  });
+
   it("tells a handler of INT1 that it is no single step, and where it goes on", async () => {
     const text = `
 _start:	mov $13, %eax
