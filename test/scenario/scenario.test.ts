@@ -23,6 +23,7 @@ describe("loadScenario", () => {
     expect(Object.keys(s.includes).sort()).toEqual([
       "calling.inc",
       "kernel.inc",
+      "kpatch-macros.inc",
       "ksplice-patch.inc",
       "linkage.inc",
       "user.inc",
