@@ -61,6 +61,7 @@ async function work() {
     const file = join(folder, `${seed}`);
     try {
       const made = spawnSync("csmith", [...csmith, "-o", source], {
+        cwd: folder, // where it leaves a note on the platform
         cwd: folder,
         timeout: 60_000,
       });
