@@ -62,7 +62,6 @@ async function work() {
     try {
       const made = spawnSync("csmith", [...csmith, "-o", source], {
         cwd: folder, // where it leaves a note on the platform
-        cwd: folder,
         timeout: 60_000,
       });
       if (made.status !== 0) return { kind: "unmade" };
@@ -97,7 +96,9 @@ async function work() {
 async function main() {
   const { setup } = await import("./setup.mjs");
   await setup();
-  const missing = ["csmith", "gcc"].find((c) => spawnSync(c, ["--version"]).status !== 0);
+  const missing = ["csmith", "gcc"].find(
+    (c) => spawnSync(c, ["--version"], { cwd: tmpdir() }).status !== 0,
+  );
   if (missing !== undefined || INCLUDE === undefined) {
     const what = missing ?? "csmith's headers";
     process.stderr.write(
