@@ -98,7 +98,7 @@ function longest(up: usize, end: usize, linear: bool): u32 {
 function linearKind(up: usize, form: usize): i32 {
   const kind = (<i32>load<u16>(LINEAR_OF + (form << 1))) >> LINEAR_SHIFT;
   const v = load<i64>(up, U_IMM);
-  if (kind == LINEAR_SHL && v > 14) return 0;
+  if (kind == LINEAR_SHL && <u64>v > 14) return 0; // a count may be any byte, with its sign
   if (kind == LINEAR_SUB_CONSTANT && v == <i64>i32.MIN_VALUE) return 0;
   return kind;
 }

@@ -66,6 +66,7 @@ class Text {
       `sub ${imm}, ${a}`,
       `shl $${this.#r.below(width === "i64" ? 64 : 32)}, ${a}`,
       `shl $${1 + this.#r.below(14)}, ${a}`,
+      `.byte 0xc1, 0xe0, ${this.#r.pick([0x80, 0xe1, 0xff])}`, // shl of eax by a count above 31
     ];
     if (width === "i32") all.push(`mov ${imm}, ${a}`);
     this.lines.push(this.#r.pick(all));
