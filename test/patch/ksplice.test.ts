@@ -2,7 +2,17 @@
 // are those of kmodsrc/ksplice.c with its debug level set.
 import { beforeAll, describe, expect, it } from "vitest";
 import { leftovers, takeInventory } from "../../src/check/index.ts";
-import { TASK, TASK_STATE, writeField, type Task } from "../../src/kernel/index.ts";
+import {
+  call,
+  CPU_STOPPER,
+  PERCPU,
+  perCpuVa,
+  readField,
+  TASK,
+  TASK_STATE,
+  writeField,
+  type Task,
+} from "../../src/kernel/index.ts";
 import { findSymbol } from "../../src/link/index.ts";
 import { KSPLICE_ATTEMPTS, type PatchedFunction, type Request } from "../../src/patch/index.ts";
 import { ksplice } from "../../src/patch/ksplice.ts";
@@ -50,12 +60,41 @@ SYM_DATA_START hook_answers
 SYM_DATA_END hook_answers
 `;
 
+/** stop_one_by_another(): CPU 1 is stopped by another thread than the one that its run queue has for a stopper. */
+const OTHER_STOPPER = `
+	.include "kernel.inc"
+	.text
+C_FUNC_START stop_one_by_another
+	pushq	%rbx
+	subq	$8, %rsp
+	movq	__per_cpu_offset+8, %rbx
+	leaq	cpu_stopper(%rbx), %rsi
+	movq	$cpu_stopper_thread, %rdi
+	movq	$other_stopper_name, %rdx
+	movl	$1, %ecx
+	call	kthread_create_on_cpu
+	movl	$0, TASK_prio(%rax)
+	movq	%rax, cpu_stopper+STOPPER_thread(%rbx)
+	movq	%rax, %rbx
+	movq	%rax, %rdi
+	call	wake_up_process
+	movq	%rbx, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	FRAME_END
+	ret
+SYM_FUNC_END stop_one_by_another
+	.section .rodata, "a", @progbits
+other_stopper_name:
+	.asciz	"other/1"
+`;
+
 let built: BuiltScenario;
 let request: Request;
 beforeAll(async () => {
   const plain = await buildSteady();
   const old = findSymbol(plain.image, "steady_version")?.va ?? 0n;
-  built = await buildSteady(`	.set	steady_old, ${old}\n${PATCH}${HOOKS}`);
+  built = await buildSteady(`	.set	steady_old, ${old}\n${PATCH}${HOOKS}`, OTHER_STOPPER);
   request = requestOf(built, built.patch);
 });
 
@@ -203,6 +242,41 @@ describe("what stands in the way", () => {
     k.do(() => writeField(TASK, sleeper.va, "state", BigInt(TASK_STATE.DEAD)));
     expect(ask(k, ksplice, "enable", request).result).toBe("applied");
   });
+
+  it.each(["enable", "disable"] as const)(
+    "is a task that runs and is no stopper: the first try is the last one, and nothing is said (%s)",
+    (what) => {
+      const k = new Kernel(built);
+      if (what === "disable") ask(k, ksplice, "enable", request);
+      const stopper = perCpuVa(built.image, 1) + BigInt(PERCPU.fields.cpu_stopper.offset);
+      const known = readField(k.session.read, CPU_STOPPER, stopper, "thread");
+      const va = k.do(() => call("stop_one_by_another"));
+      const other = k.session.tasks().find((t) => t.va === va);
+      const text = k.session.text();
+      const inventory = takeInventory(k.session);
+      const r = k.do(() => ksplice[what](request), 40_000_000);
+      expect(k.session.agent.state().progress).toHaveLength(1);
+      expect(r).toMatchObject({
+        result: "refused",
+        reason: "a task runs that is not a stopper",
+      });
+      // Whoever was found busy before it is told of as well.
+      expect(r.blockers.at(-1)).toMatchObject({
+        task: "other/1",
+        pid: other?.pid,
+        reason: "unexpected running task",
+        symbol: undefined,
+      });
+      expect(said(k)).toEqual(what === "enable" ? [] : [`ksplice: Preparing to reverse ${NAME}`]);
+      expect(called(k).at(-1)).toBe(
+        what === "enable" ? "fail_apply nop on" : "fail_reverse jmp on",
+      );
+      expect(k.session.text()).toEqual(text);
+      expect(leftovers(inventory, takeInventory(k.session))).toEqual([]);
+      k.do(() => writeField(CPU_STOPPER, stopper, "thread", known));
+      expect(ask(k, ksplice, what, request).result).toBe("applied");
+    },
+  );
 
   it("is an overwritten trampoline at a removal: it is looked at in the tries, and the patch stays", () => {
     const k = new Kernel(built);

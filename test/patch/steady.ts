@@ -18,12 +18,16 @@ export function version(v: number): string {
   return PATCH.replaceAll("$2,", `$${v},`).replace("$0x20", `$0x${v}0`).replace(LOCAL, "");
 }
 
-/** The scenario with rounds enough for a test, in which 0x33 is no mixture either. first: the text of its patch. */
-export async function buildSteady(first = PATCH): Promise<BuiltScenario> {
+/**
+ * The scenario with rounds enough for a test, in which 0x33 is no mixture either. first: the text of its patch; more: kernel code
+ * of the test's own.
+ */
+export async function buildSteady(first = PATCH, more = ""): Promise<BuiltScenario> {
   const { sources, patch } = loadScenario("steady", kernelFile);
+  const own = more === "" ? [] : [{ name: "test.S", text: more }];
   return buildNamed("steady", {
     patch: { name: patch?.name ?? "steady/patch.S", text: first },
-    sources: sources.map((s) => ({
+    sources: [...sources, ...own].map((s) => ({
       ...s,
       text: s.text
         .replaceAll(/(ROUNDS, )(\d+)/g, (_, set: string, n: string) => set + Number(n) * 40)
