@@ -40,13 +40,29 @@ function canonical(va: u64): bool {
   return <u64>(((<i64>va) << 16) >> 16) == va;
 }
 
-/** A direct branch: through the link when it is there, else by look-up. */
+/** On to `target`, relative to the page: through the link when it is there, else by look-up. */
 function follow(up: usize, slot: usize, target: i64): usize {
   const b = load<u32>(up + slot);
   if (b) return b;
   if (<u64>target < 4096) linkFrom = up + slot;
   store<u64>(RIP, load<u64>(RIP_PAGE) + <u64>target);
   return 0;
+}
+
+function targetOf(up: usize): u64 {
+  return load<u64>(RIP_PAGE) + load<u64>(up, U_TARGET);
+}
+
+/**
+ * Whether a branch to `va` may be taken: one out of the canonical addresses is #GP(0) and has not happened. SDM Vol. 2, "Jcc",
+ * "JMP", "CALL", "LOOP/LOOPcc", "RET": Operation, and 64-Bit Mode Exceptions.
+ */
+function reachable(va: u64): bool {
+  return canonical(va) || fault(Vector.GP, 0);
+}
+
+function taken(up: usize): usize {
+  return reachable(targetOf(up)) ? follow(up, U_LINK, load<i64>(up, U_TARGET)) : 0;
 }
 
 /** An indirect branch to a canonical address. */
@@ -81,13 +97,11 @@ export function goOn(up: usize): usize {
 }
 
 export function jmp(up: usize): usize {
-  return follow(up, U_LINK, load<i64>(up, U_TARGET));
+  return taken(up);
 }
 
 export function jcc<F extends CondA>(up: usize): usize {
-  return the<F>().test()
-    ? follow(up, U_LINK, load<i64>(up, U_TARGET))
-    : follow(up, U_LINK2, after(up));
+  return the<F>().test() ? taken(up) : follow(up, U_LINK2, after(up));
 }
 
 function counter(up: usize): u64 {
@@ -95,16 +109,17 @@ function counter(up: usize): u64 {
 }
 
 export function jrcxz(up: usize): usize {
-  return counter(up) ? follow(up, U_LINK2, after(up)) : follow(up, U_LINK, load<i64>(up, U_TARGET));
+  return counter(up) ? follow(up, U_LINK2, after(up)) : taken(up);
 }
 
 /** LOOP, LOOPE, LOOPNE. */
 export function loop<F extends CondA>(up: usize): usize {
   const n = load<u64>(RCX) - 1;
-  store<u64>(RCX, load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>n) : n);
-  return counter(up) && the<F>().test()
-    ? follow(up, U_LINK, load<i64>(up, U_TARGET))
-    : follow(up, U_LINK2, after(up));
+  const left = load<u8>(up, U_MISC) & MISC_ADDR32 ? <u64>(<u32>n) : n;
+  const goes = left != 0 && the<F>().test() != 0;
+  if (goes && !reachable(targetOf(up))) return 0;
+  store<u64>(RCX, left);
+  return goes ? follow(up, U_LINK, load<i64>(up, U_TARGET)) : follow(up, U_LINK2, after(up));
 }
 @unmanaged
 export class Always {
@@ -119,10 +134,11 @@ export class Always {
   }
 }
 
-function pushReturn(ret: u64): bool {
+/** What a call to `target` does with the stack, whose slot is looked at first. */
+function pushReturn(ret: u64, target: u64): bool {
   const sp = load<u64>(RSP) - 8;
   const p = reachStack<u64>(sp, 1);
-  if (!p) return false;
+  if (!p || !reachable(target)) return false;
   put<u64>(p, ret);
   store<u64>(RSP, sp);
   return true;
@@ -130,7 +146,7 @@ function pushReturn(ret: u64): bool {
 
 export function call(up: usize): usize {
   const ret = nextRip(up);
-  if (!pushReturn(ret)) return 0;
+  if (!pushReturn(ret, targetOf(up))) return 0;
   const target = load<i64>(up, U_TARGET);
   if (target != after(up)) record(load<u64>(RSP), ret, FrameKind.Call);
   return follow(up, U_LINK, target);
@@ -140,13 +156,8 @@ export function callIndirect<S extends Operand, T>(up: usize): usize {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return 0;
   const target = <u64>the<S>().get<T>(up, s);
-  if (!canonical(target)) {
-    // The slot is looked at first.
-    if (reachStack<u64>(load<u64>(RSP) - 8, 1)) fault(Vector.GP, 0);
-    return 0;
-  }
   const ret = nextRip(up);
-  if (!pushReturn(ret)) return 0;
+  if (!pushReturn(ret, target)) return 0;
   record(load<u64>(RSP), ret, FrameKind.Call);
   return tracked(up, target);
 }
@@ -155,7 +166,7 @@ export function jmpIndirect<S extends Operand, T>(up: usize): usize {
   const s = the<S>().at<T>(up, 0);
   if (the<S>().mem() && !s) return 0;
   const target = <u64>the<S>().get<T>(up, s);
-  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  if (!reachable(target)) return 0;
   return tracked(up, target);
 }
 
@@ -164,7 +175,7 @@ export function ret(up: usize): usize {
   const p = reachStack<u64>(sp, 0);
   if (!p) return 0;
   const target = load<u64>(p);
-  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  if (!reachable(target)) return 0;
   store<u64>(RSP, sp + 8);
   rose(sp + 8);
   return jumpTo(target);
@@ -176,7 +187,7 @@ export function retPop(up: usize): usize {
   const p = reachStack<u64>(sp, 0);
   if (!p) return 0;
   const target = load<u64>(p);
-  if (!canonical(target)) return usize(fault(Vector.GP, 0));
+  if (!reachable(target)) return 0;
   const to = sp + 8 + <u64>load<u16>(up, U_IMM);
   store<u64>(RSP, to);
   rose(to);

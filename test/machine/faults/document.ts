@@ -11,7 +11,7 @@ const NAMES: Readonly<Record<number, string>> = {
 export function confirmedBy(row: FaultRow): "CPU" | "SDM" {
   const unseen = row.cr2 !== undefined && row.cr2 >= SUPER && row.cr2 < RESERVED + 0x3000n;
   const system =
-    row.patches.some((p) => p.pa < 0x10000) || row.dr6 !== undefined || /control/.test(row.why);
+    row.patches.some((p) => p.pa < 0x20000) || row.dr6 !== undefined || /control/.test(row.why);
   return row.ring === 0 || unseen || system || /CR[04]|present/.test(row.why) ? "SDM" : "CPU";
 }
 

@@ -1,12 +1,15 @@
 // Faulting instructions and kinds of fault: what each must raise. Every expected number is the manual's; faults.test.ts
 // says where a CPU has confirmed it. SDM Vol. 3A, "Exception and Interrupt Reference"; Vol. 2 for the instructions.
-import { ABSENT, CODE, DATA, RESERVED, RO, SEL, STACK, SUPER, SUPER_RO } from "../guest/world.ts";
+import {
+  ABSENT, CODE, DATA, HIGH, PDPT_TOP, PD_TOP, PML4, RESERVED, RO, SEL, STACK, SUPER, SUPER_RO, paOf,
+} from "../guest/world.ts"; // prettier-ignore
 import {
   at,
   descriptor,
   executable,
   f,
   gateOf,
+  words,
   writable,
   type FaultRow,
   type RowOptions,
@@ -53,6 +56,11 @@ export const ENCODED: Readonly<Record<string, string>> = {
   "stmxcsr (%rbx)": "0f ae 1b",
   "fldenv (%rbx)": "d9 23",
   "movsd %xmm1, (%rbx)": "f2 0f 11 0b",
+  "jmp .+0x40000000": "e9 fb ff ff 3f",
+  "jmp .+0x3fffffff": "e9 fa ff ff 3f",
+  "jmp .-1": "e9 fa ff ff ff",
+  "je .+0x40000000": "0f 84 fa ff ff 3f",
+  "call .+0x40000000": "e8 fb ff ff 3f",
 };
 
 /** #PF: not present, not allowed, reserved bits, execution; the second half of an access; the stack. */
@@ -223,6 +231,39 @@ const ALIGNMENT: readonly FaultRow[] = [
   f("mov (%rbx), %rax", "not aligned, and its second half not present", 14, { code: 4n, cr2: ABSENT, on: { rflags: AC }, regs: { rbx: ABSENT - 3n } }),
 ]; // prettier-ignore
 
+const LAST = NONCANONICAL - 0x1000n;
+const LOWEST = 0xffff_8000_0000_0000n;
+const PT_LAST = 0x1a000;
+const pageOfCode = BigInt(paOf(CODE)) | 0x65n;
+/** The last page of the lower half and the first of the upper one; bytes at the end of the former. */
+const ends = (...bytes: readonly number[]): Pick<RowOptions, "patches"> => ({
+  patches: [
+    words(PD_TOP + 511 * 8, BigInt(PT_LAST) | 7n),
+    words(PT_LAST + 511 * 8, pageOfCode),
+    words(PML4 + 256 * 8, BigInt(PDPT_TOP) | 7n),
+    words(PDPT_TOP, BigInt(PD_TOP) | 7n),
+    at(CODE + 0xff8n, bytes.reduce((v, b, i) => v | (BigInt(b) << BigInt(i * 8)), 0n)),
+  ],
+});
+const END = LAST + 0xff8n;
+
+/** Branches out of the canonical addresses: nothing of them has happened. */
+const OUT: readonly FaultRow[] = [
+  f("jmp .+0x40000000", "target not canonical", 13, { code: 0n, regs: { rip: HIGH }, at: HIGH, mend: { rip: CODE } }),
+  f("je .+0x40000000", "taken, target not canonical", 13, { code: 0n, regs: { rip: HIGH }, on: { rflags: 0x40n }, at: HIGH, mend: { rip: CODE } }),
+  f("call .+0x40000000", "target not canonical: nothing is pushed", 13, { code: 0n, regs: { rip: HIGH }, at: HIGH, mend: { rip: CODE } }),
+  f("call .+0x40000000", "stack absent, and target not canonical", 14, { code: 6n, cr2: STACK - 8n, regs: { rip: HIGH, rsp: STACK }, at: HIGH, mend: { rsp: STACK + 64n, rip: CODE } }),
+  f("call *%rax", "stack absent, and target not canonical", 14, { code: 6n, cr2: STACK - 8n, regs: { rax: NONCANONICAL, rsp: STACK }, mend: { rsp: STACK + 64n, rax: CODE + 0x100n } }),
+  f("ret $16", "target not canonical: nothing is popped", 13, { code: 0n, patches: [at(STACK + 0x1000n, NONCANONICAL)], repair: [at(STACK + 0x1000n, CODE + 0x100n)] }),
+  f("jmp .+0x3fffffff", "target the last page of the lower half, which is absent", 14, { code: 0x10n, cr2: NONCANONICAL - 1n, regs: { rip: HIGH }, at: NONCANONICAL - 1n, ring: 0 }),
+  f("jmp .-1", "target below the upper half", 13, { ...ends(), code: 0n, regs: { rip: LOWEST }, at: LOWEST, mend: { rip: CODE } }),
+  f("loop .+0x10", "taken, target not canonical: rcx stays", 13, { ...ends(0xe2, 0x0e), code: 0n, regs: { rip: END, rcx: 2n }, at: END, mend: { rcx: 1n } }),
+  f("jrcxz .+0x10", "taken, target not canonical", 13, { ...ends(0xe3, 0x0e), code: 0n, regs: { rip: END, rcx: 0n }, at: END, mend: { rcx: 1n } }),
+  f("jmp .+0x10", "target not canonical", 13, { ...ends(0xeb, 0x0e), code: 0n, regs: { rip: END }, at: END }),
+  f("nop", "the last of the lower half: the fetch behind it faults", 13, { ...ends(0, 0, 0, 0, 0, 0, 0, 0x90), code: 0n, regs: { rip: NONCANONICAL - 1n }, at: NONCANONICAL }),
+  f("jrcxz .+0x10", "not taken, behind it not canonical", 13, { ...ends(0, 0, 0, 0, 0, 0, 0xe3, 0x0e), code: 0n, regs: { rip: NONCANONICAL - 2n, rcx: 1n }, at: NONCANONICAL }),
+]; // prettier-ignore
+
 /** #NP, #TS and #SS in far transfers and deliveries. */
 const SEGMENTS: readonly FaultRow[] = [
   f("mov %ax, %ds", "segment not present", 11, { code: BigInt(SEL.absentDs), regs: { rax: BigInt(SEL.absentDs | 3) }, repair: [descriptor(SEL.absentDs, 0x00cff3000000ffffn)] }),
@@ -282,6 +323,7 @@ export const FAULTS: readonly FaultRow[] = [
   ...PROTECTION,
   ...PARTS,
   ...ALIGNMENT,
+  ...OUT,
   ...SEGMENTS,
   ...OTHERS,
 ];

@@ -10,6 +10,7 @@
 #define CODE 0x10000000ul
 #define CODE_PA 0x20000u
 #define CODE_SIZE 0x2000u
+#define HIGH 0x7fffc0000000ul
 #define DATA 0x20000000ul
 #define DATA_PA 0x30000u
 #define DATA_PAGES 12
@@ -186,6 +187,7 @@ static void put_world(void)
 	if (fd < 0 || call(SYS_ftruncate, fd, CODE_SIZE, 0, 0, 0, 0)) quit(12);
 	code_alias = map(0, CODE_SIZE, PROT_READ | PROT_WRITE, fd);
 	map(CODE, CODE_SIZE, PROT_READ | PROT_EXEC, fd);
+	map(HIGH, CODE_SIZE, PROT_READ | PROT_EXEC, fd);
 	copy(code_alias, pristine + CODE_PA, CODE_SIZE);
 	map(STACK, STACK_SIZE, PROT_READ | PROT_WRITE, -1);
 	copy((void *)STACK, pristine + STACK_PA, STACK_SIZE);

@@ -7,7 +7,7 @@ import { NR_WORDS, W, type State } from "./words.ts";
 export const KERNEL = 0xffff_ffff_8000_0000n;
 export const RAM_BYTES = 0x60000;
 
-const PML4 = 0x1000;
+export const PML4 = 0x1000;
 const PDPT_LOW = 0x2000;
 const PDPT_HIGH = 0x3000;
 const PD_LOW = 0x4000;
@@ -15,6 +15,9 @@ const PD_HIGH = 0x5000;
 const PT_CODE = 0x6000;
 const PT_DATA = 0x7000;
 const PT_STACK = 0x8000;
+export const PDPT_TOP = 0x17000;
+export const PD_TOP = 0x18000;
+const PT_TOP = 0x19000;
 export const TABLES_END = 0x9000;
 export const GDT = 0xa000;
 export const TSS = 0xb000;
@@ -30,6 +33,8 @@ const PA_STACK = 0x40000;
 /** Two pages of code; what is not an instruction of the case is int3. The page behind is not present. */
 export const CODE = 0x1000_0000n;
 export const CODE_SIZE = 0x2000;
+/** The same pages again, 1 GiB below the end of the lower canonical addresses, so that a branch leads out of them. */
+export const HIGH = 0x7fff_c000_0000n;
 /** Three pages of data that user mode may write and not execute. */
 export const DATA = 0x2000_0000n;
 export const DATA_SIZE = 0x3000;
@@ -180,6 +185,10 @@ export function makeWorld(): Uint8Array {
   map(RESERVED, 1, RW | US | NX | (1n << 51n));
   map(SUPER_RO, 1, NX);
   map(STACK, 2, RW | US | NX);
+  put(PML4 + 255 * 8, table(PDPT_TOP));
+  put(PDPT_TOP + 511 * 8, table(PD_TOP));
+  put(PD_TOP, table(PT_TOP));
+  for (let i = 0; i < 2; i++) put(PT_TOP + i * 8, BigInt(PA_CODE + i * 0x1000) | US | P | A_D);
   descriptors(put);
   put(TSS + 4, KERNEL + BigInt(RSP0));
   put(TSS + 0x60, 0x68n << 48n); // no I/O permission bitmap: its offset is behind the end
