@@ -242,7 +242,10 @@ const ends = (...bytes: readonly number[]): Pick<RowOptions, "patches"> => ({
     words(PT_LAST + 511 * 8, pageOfCode),
     words(PML4 + 256 * 8, BigInt(PDPT_TOP) | 7n),
     words(PDPT_TOP, BigInt(PD_TOP) | 7n),
-    at(CODE + 0xff8n, bytes.reduce((v, b, i) => v | (BigInt(b) << BigInt(i * 8)), 0n)),
+    at(
+      CODE + 0xff8n,
+      bytes.reduce((v, b, i) => v | (BigInt(b) << BigInt(i * 8)), 0n),
+    ),
   ],
 });
 const END = LAST + 0xff8n;
