@@ -230,7 +230,7 @@ function* markAll(image: Image): Program<void> {
 
 /** kgr_wakeup_kthreads(): so that those that sleep come to their annotated points. */
 function* wakeKthreads(kthreads: readonly bigint[]): Program<void> {
-  for (const va of kthreads) yield* call("wake_up_state", va, BigInt(TASK_STATE.INTERRUPTIBLE));
+  for (const va of kthreads) yield* call("wake_up_process", va);
 }
 
 /**
@@ -246,10 +246,11 @@ function straggler(t: Member): Seen {
   return { va: t.va, task: t.comm, pid: t.pid, reason, symbol: undefined, stack: [] };
 }
 
-/** kgr_work_fn(): looks again until nobody is left; from the second look on with the fake signal. */
+/** kgr_work_fn(): everybody is given time to leave the kernel; who is left at a look is told, and given as much again. */
 function* untilNobodyIsLeft({ image, hz }: Request): Program<readonly Switched[]> {
   const switched = new Map<number, Switched>();
-  for (let round = 0; ; round++) {
+  for (let isFirst = true; ; isFirst = false) {
+    yield* sleep(KGRAFT_RECHECK_S * hz);
     const { remaining, gone } = yield* lookAtCrowd(
       image,
       (c) => ({
@@ -267,14 +268,11 @@ function* untilNobodyIsLeft({ image, hz }: Request): Program<readonly Switched[]
     const blockers = remaining.map(straggler);
     const reason = `${remaining.length} ${remaining.length === 1 ? "task is" : "tasks are"} left in the old universe`;
     yield* progress(outcome("stalled", reason, blockers, [...switched.values()]));
-    if (round === 1) {
+    if (isFirst) {
       yield* log("kgr still in progress after timeout, will keep trying every 2 seconds");
     }
-    if (round > 0) {
-      for (const t of remaining) if (!t.isKthread) yield* call("send_fake_signal", t.va);
-      yield* wakeKthreads(remaining.filter((t) => t.isKthread).map((t) => t.va));
-    }
-    yield* sleep(KGRAFT_RECHECK_S * hz);
+    for (const t of remaining) if (!t.isKthread) yield* call("send_fake_signal", t.va);
+    yield* wakeKthreads(remaining.filter((t) => t.isKthread).map((t) => t.va));
   }
 }
 

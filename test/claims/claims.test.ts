@@ -244,7 +244,7 @@ describe("kgraft, when the same one does not come", () => {
     );
     const thread = p.session.tasks().find((t) => t.comm === "stuckd");
     const isIts = (fn: string, arg: bigint): boolean =>
-      (fn === "wake_up_state" || fn === "kthread_park_async") && arg === thread?.va;
+      (fn === "wake_up_process" || fn === "kthread_park_async") && arg === thread?.va;
     const passed = runOne(p, losing(kgraft, isIts), { seed: 1, at: 0 });
     expect(passed.report).toMatchObject({ result: "stalled", verdict: "consistent" });
     expect(passed.report.blockers.map((b) => b.task)).toEqual(["stuckd"]);

@@ -1,5 +1,5 @@
 // kGraft on its way back, seen from outside: when, where and with what on its stack each task leaves the new universe, and the
-// interrupts of each CPU, both ways, which go by a flag of their own.
+// interrupts of each CPU, both ways, which go by a flag of their own; and when it looks for who is left.
 import { beforeAll, describe, expect, it } from "vitest";
 import { judge, observe, watchPlan, type Trace } from "../../src/check/index.ts";
 import {
@@ -14,12 +14,19 @@ import {
   type Program,
 } from "../../src/kernel/index.ts";
 import { symbolAt } from "../../src/link/index.ts";
-import { jobOf, planPatch, type Outcome, type Request } from "../../src/patch/index.ts";
+import {
+  jobOf,
+  KGRAFT_RECHECK_S,
+  planPatch,
+  type Outcome,
+  type Request,
+} from "../../src/patch/index.ts";
 import { loadScenario, type BuiltScenario } from "../../src/scenario/index.ts";
 import { mechanism } from "../explore/prepared.ts";
 import { buildAsleep } from "../kernel/asleep.ts";
 import { Kernel } from "../kernel/programs.ts";
 import { buildNamed, kernelFile } from "../scenario/files.ts";
+import { said } from "./steady.ts";
 
 const kgraft = mechanism("kgraft");
 /** Of preempt_count. */
@@ -292,4 +299,59 @@ describe("the interrupts of a CPU", () => {
       expect(k.bugs()).toEqual([]);
     },
   );
+});
+
+/** Jiffies of a change: when everybody had been marked, of every fake signal, and when the patch was in force. */
+function timed(k: Kernel, request: Request): { marked: number; signals: number[]; end: number } {
+  const { session } = k;
+  const now = (): number => Number(k.word("jiffies"));
+  const signals: number[] = [];
+  let marked = 0;
+  session.watch({ kind: "stop", lo: k.va("send_fake_signal"), id: 1 });
+  session.onStop = () => void signals.push(now());
+  session.agent.onWrite = (w) => {
+    if (w.va === k.va("kgr_immutable")) marked = now();
+  };
+  expect(k.do(() => kgraft.enable(request), 20_000_000).result).toBe("applied");
+  session.onStop = undefined;
+  session.agent.onWrite = undefined;
+  return { marked, signals, end: now() };
+}
+
+const STILL = "kgr still in progress after timeout, will keep trying every 2 seconds";
+
+describe("looking for who is left", () => {
+  it("begins two seconds after everybody was marked: who came by himself by then is not disturbed, and nothing is said", async () => {
+    const built = await buildNamed("steady", { sources: loaded.scenario.sources, hz: 20 });
+    const k = new Kernel(built);
+    const { marked, signals, end } = timed(k, requestOf(built));
+    expect(end - marked).toBeGreaterThanOrEqual(KGRAFT_RECHECK_S * built.scenario.hz);
+    expect(signals).toEqual([]);
+    expect(said(k)).toEqual(["kgr: applying patch 'steady_patch'", "kgr succeeded"]);
+  });
+
+  it("finds a sleeper the first time, and says so, gives it the fake signal, and looks again two seconds later", () => {
+    const k = new Kernel(quiet);
+    const wait = KGRAFT_RECHECK_S * quiet.scenario.hz;
+    const { marked, signals, end } = timed(k, requestOf(quiet));
+    expect(signals).toHaveLength(1);
+    expect((signals[0] ?? 0) - marked).toBeGreaterThanOrEqual(wait);
+    expect(end - (signals[0] ?? 0)).toBeGreaterThanOrEqual(wait);
+    expect(said(k)).toEqual(["kgr: applying patch 'patch'", STILL, "kgr succeeded"]);
+  });
+
+  it("wakes a kernel thread out of uninterruptible sleep, as wake_up_process() does", async () => {
+    const { sources } = loadScenario("stuck", kernelFile);
+    const turns = "movl	$1, %edi\n	call	schedule_timeout_uninterruptible\n";
+    const asleep = `${turns.replace("$1,", "$100000,")}	call	kthread_should_stop\n`;
+    const edited = sources.map((s) => ({ ...s, text: s.text.replace(turns, asleep) }));
+    const built = await buildNamed("stuck", { sources: edited });
+    const k = new Kernel(built);
+    expect(k.do(() => kgraft.enable(requestOf(built)), 20_000_000)).toMatchObject({
+      result: "applied",
+      switched: expect.arrayContaining([
+        expect.objectContaining({ task: "stuckd", how: "kthread" }),
+      ]),
+    });
+  });
 });
