@@ -126,6 +126,7 @@ export const STACK_AREAS = 0xa000; // stack areas, STACK_AREA_SIZE each
 export const STACK_AREA_SIZE = 64;
 export const MAX_STACK_AREAS = 16;
 export const SCRATCH = 0xb000; // the block of an instruction that is never cached
+export const TLB_EPOCH = 0xc140; // u64: counts how often a jump cache was emptied; no snapshot puts it back
 
 export const SYS = 0xe000; // registers of each vCPU that only MSRs reach, SYS_SIZE each, never moved
 export const SYS_SIZE = 0x200;
@@ -251,6 +252,8 @@ export const U_DISP = 20; // i32
 export const U_IMM = 24; // i64
 export const U_LINK = 16; // u32: the block that a direct branch goes to, 0 when not known yet
 export const U_LINK2 = 20; // u32: the block that follows
+export const U_SEEN = 8; // u64, of the record that asks for the second page: the page, vCPU and privilege that it was there for
+export const U_EPOCH = 16; // u64: and TLB_EPOCH then
 export const U_TARGET = 24; // i32: where a direct branch goes, relative to the page
 export const U_NEXT = 28; // i32: what follows, relative to the page
 export const MISC_ADDR32 = 4;
@@ -264,16 +267,21 @@ export const PAGE_CODED = 1; // decoded code lies here
 export const PAGE_TABLE = 2; // a page walk has read it
 export const PAGE_PARTS = 4; // a write TLB may hold a part of it
 
-// A block is a header of 32 bytes and its records.
+// A block is a header of 32 bytes and its records. That of an instruction that goes on in the next page has a second header behind
+// them, a tail without records, which stands in the list of that page.
 export const BLOCK_HEADER = 32;
 export const B_COUNT = 0; // u32: instructions
-export const B_LIVE = 4; // u32: 0 once its bytes were written
+export const B_LIVE = 4; // u32: LIVE_*, 0 once its bytes were written
+export const LIVE_WHOLE = 1; // in one page
+export const LIVE_ACROSS = 2; // in two
+export const LIVE_TAIL = 3; // the tail of such a one
 export const B_PA = 8; // u64: physical address of the first byte, bit 63 set when one instruction only
 export const B_PAGE_NEXT = 16; // u32: next block of the page
 export const B_HASH_NEXT = 20; // u32
 export const B_BYTES = 24; // u16: bytes decoded from
 export const B_RECORDS = 26; // u16
 export const B_ONE = 28; // u32: the block of its first instruction alone, 0 when not known
+export const B_OTHER = 28; // u32, in two pages: of the block its tail, of the tail its block
 export const BLOCK_MAX_INSNS = 64;
 
 // A row of the instruction table, ROW_SIZE bytes.

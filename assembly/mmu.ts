@@ -48,6 +48,7 @@ import {
   T_SPAN,
   T_VA,
   TLB_BYTES,
+  TLB_EPOCH,
   TLB_NONE,
   WINDOW,
   TLB_R,
@@ -141,6 +142,7 @@ export function flushTlb(v: i32): void {
 export function flushJumps(v: i32): void {
   // An empty entry has a tag that does not belong to its place: zeros everywhere but at the first place, where ones are,
   // whose own place is another.
+  store<u64>(TLB_EPOCH, load<u64>(TLB_EPOCH) + 1);
   const at = JUMP_CACHES + (v << 1) * JUMP_BYTES;
   memory.fill(at, 0, 2 * JUMP_BYTES);
   store<u64>(at, ~(<u64>1));

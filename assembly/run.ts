@@ -48,13 +48,14 @@ import {
   U_OFF,
   U_OP,
   U_REM,
+  U_SEEN,
   U_TARGET,
   WATCH,
   WATCH_SIZE,
 } from "./abi";
 import { apicOf, pending } from "./apic";
 import { afterAlone, beforeAlone, drawAgain, drawnSoFar, fetch } from "./adversary";
-import { enterBlock, findBlock, newBlock } from "./block";
+import { enterAcross, enterBlock, findBlock, newBlock, tailBehind } from "./block";
 import { cetOn, mayLand } from "./cet";
 import { takeLink } from "./control";
 import { decode, ended, movesSp, PAST_LIMIT } from "./decode";
@@ -82,6 +83,22 @@ function emitWatches(up: usize, va: u64, n: i32, off: i32): usize {
   return up;
 }
 
+/**
+ * Writes the records of the instruction at `p`, of `n` bytes, from `up` on, where it has just been decoded to learn its length:
+ * its watches, itself, and what tells the shadow. Answers the place after them.
+ */
+function emit(up: usize, n: i32, p: usize, limit: i32, off: i32, va: u64): usize {
+  const at = emitWatches(up, va, n, off);
+  if (at != up) decode(p, limit, off, at);
+  store<u16>(at, <u16>off, U_OFF);
+  if (!movesSp()) return at + UOP_SIZE;
+  const after = at + UOP_SIZE;
+  store<u16>(after, UOP_MOVED, U_OP);
+  store<u16>(after, <u16>(off + n), U_OFF);
+  store<u8>(after, 0, U_LEN);
+  return after + UOP_SIZE;
+}
+
 /** Sets U_REM of all records from the front: instructions from each to the end. */
 function number(b: usize, end: usize, count: i32): void {
   let left = count;
@@ -96,7 +113,7 @@ function number(b: usize, end: usize, count: i32): void {
 
 /**
  * Decodes the block at `rip`, whose first byte lies at `pa`. An instruction that crosses into the next page makes a
- * block of its own that is not kept. 0 when its second page cannot be fetched.
+ * block of its own. 0 when its second page cannot be fetched.
  */
 function build(rip: u64, pa: u64, key: u64): usize {
   const single = (key & SINGLE) != 0;
@@ -114,21 +131,11 @@ function build(rip: u64, pa: u64, key: u64): usize {
     const n = decode(host + off, 4096 - off, off, up);
     if (n == PAST_LIMIT) {
       if (count) break;
-      return crossing(rip, host + off, off);
+      return crossing(b, rip, host + off, off, key);
     }
-    // A record was written at `up` to learn the length; watches go in front of it.
-    const at = emitWatches(up, page + <u64>off, n, off);
-    if (at != up) decode(host + off, 4096 - off, off, at);
-    store<u16>(at, <u16>off, U_OFF);
-    up = at + UOP_SIZE;
+    up = emit(up, n, host + off, 4096 - off, off, page + <u64>off);
     count++;
     off += n;
-    if (movesSp()) {
-      store<u16>(up, UOP_MOVED, U_OP);
-      store<u16>(up, <u16>off, U_OFF);
-      store<u8>(up, 0, U_LEN);
-      up += UOP_SIZE;
-    }
     if (ended()) {
       open = false;
       break;
@@ -156,19 +163,9 @@ function goOnAt(up: usize, off: i32): usize {
 /** A block of one instruction that is not kept. */
 function scratch(p: usize, limit: i32, off: i32, va: u64): i32 {
   const b = <usize>SCRATCH;
-  let up = b + BLOCK_HEADER;
-  const n = decode(p, limit, off, up);
+  const n = decode(p, limit, off, b + BLOCK_HEADER);
   if (n == PAST_LIMIT) return n;
-  const at = emitWatches(up, va, n, off);
-  if (at != up) decode(p, limit, off, at);
-  store<u16>(at, <u16>off, U_OFF);
-  up = at + UOP_SIZE;
-  if (movesSp()) {
-    store<u16>(up, UOP_MOVED, U_OP);
-    store<u16>(up, <u16>(off + n), U_OFF);
-    store<u8>(up, 0, U_LEN);
-    up += UOP_SIZE;
-  }
+  let up = emit(b + BLOCK_HEADER, n, p, limit, off, va);
   if (!ended()) up = goOnAt(up, off + n);
   number(b, up, 1);
   store<u32>(b, 1, B_COUNT);
@@ -176,16 +173,38 @@ function scratch(p: usize, limit: i32, off: i32, va: u64): i32 {
   return n;
 }
 
-function crossing(rip: u64, p: usize, off: i32): usize {
+/**
+ * A block of the instruction at `rip` that goes on in the next page, at `b` where it may be kept. In front of it stands a
+ * watch of its own, which is its tail, and looks whether the next page is still the same.
+ */
+function crossing(b: usize, rip: u64, p: usize, off: i32, key: u64): usize {
   const have = 4096 - off;
   memory.copy(BUFFER, p, have);
   memory.fill(BUFFER + have, 0, 16);
   const next = fetchPa((rip | 4095) + 1);
   if (next == NOWHERE) return 0;
-  if (next < load<u64>(RAM_SIZE)) memory.copy(BUFFER + have, RAM + <usize>next, 15);
+  const there = next < load<u64>(RAM_SIZE);
+  if (there) memory.copy(BUFFER + have, RAM + <usize>next, 15);
   else memory.fill(BUFFER + have, 0xff, 15);
-  scratch(BUFFER, 15, off, rip);
-  return SCRATCH;
+  if (key & SINGLE || !there) {
+    scratch(BUFFER, 15, off, rip);
+    return SCRATCH;
+  }
+  const first = b + BLOCK_HEADER;
+  store<u16>(first, UOP_WATCH, U_OP);
+  store<u16>(first, <u16>off, U_OFF);
+  store<u8>(first, 0, U_LEN);
+  store<u64>(first, 0, U_SEEN);
+  let up = first + UOP_SIZE;
+  const n = decode(BUFFER, 15, off, up);
+  up = emit(up, n, BUFFER, 15, off, rip);
+  if (!ended()) up = goOnAt(up, off + n);
+  number(b, up, 1);
+  specialise(first, up);
+  const records = <u32>(up - first) / UOP_SIZE;
+  store<u64>(first, tailBehind(b, records), U_IMM);
+  enterAcross(b, key, have, records, next, n - have);
+  return b;
 }
 
 /** Where no memory answers, the bus reads ones. */

@@ -1,7 +1,8 @@
 // Watches: labels and ranges of guest code at which something is to be noticed before an instruction executes. They
-// are looked up when code is decoded, so that unwatched code pays nothing.
+// are looked up when code is decoded, so that unwatched code pays nothing. An instruction in two pages has one for the second.
 
 import {
+  ARENA,
   Exit,
   LOG,
   LOG_COUNT,
@@ -30,7 +31,7 @@ import {
   W_REG,
   Watch,
 } from "./abi";
-import { codeWritten } from "./block";
+import { codeWritten, secondPage } from "./block";
 import { peekPa, forgetFault, reach } from "./mmu";
 import { declare } from "./shadow";
 import { exit, insnsBefore, ripOf, timeAt } from "./state";
@@ -63,8 +64,9 @@ export function watchChanged(lo: u64, hi: u64): void {
 let stoppedAt: u64 = ~(<u64>0);
 let stoppedVcpu: u32 = 0;
 
-/** Acts on a watch; false when the run is to end before the instruction. */
+/** Acts on a watch; false when the run is to end before the instruction. The tail of a block stands for its second page. */
 export function watched(up: usize, w: usize): bool {
+  if (w >= <usize>ARENA) return secondPage(up, w);
   const kind = load<u32>(w, W_KIND);
   if (kind == Watch.Frame || kind == Watch.NewStack) {
     const va = load<u64>(RAX + (load<i32>(w, W_REG) << 3)) + <u64>(<i64>load<i32>(w, W_OFF));
