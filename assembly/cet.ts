@@ -1,7 +1,8 @@
 // Indirect branch tracking of CET: after a near indirect call or jump, and after every entry to a privilege that tracks,
 // the next instruction must be ENDBR64; another one is #CP(3). The tracker is a bit of IA32_U_CET or IA32_S_CET, so each
 // half keeps its own while the other runs. SDM Vol. 1, "Control-flow Enforcement Technology (CET)", "Indirect Branch
-// Tracking". A machine has it only when its configuration says so.
+// Tracking", "INT3 Treatment", "#CP(ENDBRANCH) Priority w.r.t #NM and #UD", "w.r.t #BP and #DB"; Vol. 3A, "Priority Among
+// Concurrent Events". A machine has it only when its configuration says so.
 // DIFFERS: no shadow stacks and no legacy code page bitmap: their bits in both registers are reserved.
 
 import {
@@ -31,6 +32,10 @@ const SUPPRESS_DIS: u64 = 0x20;
 const KNOWN: u64 = ENDBR_EN | NO_TRACK_EN | SUPPRESS_DIS | SUPPRESS | WAITING;
 const ENDBRANCH: i32 = 3; // error code of #CP
 const ENDBR64: u32 = 0xfa1e0ff3;
+const INT3: u32 = 0xcc;
+const INT1: u32 = 0xf1;
+const FAULTED: u32 = 0x100;
+const LONGEST: u64 = 15;
 const NOWHERE: u64 = ~(<u64>0);
 
 /** Whether anything here may matter. */
@@ -91,19 +96,41 @@ export function endbr64(up: usize): bool {
 
 function codeByte(va: u64): u32 {
   const pa = fetchPa(va);
-  if (pa == NOWHERE) return 0x100;
+  if (pa == NOWHERE) return FAULTED;
   return pa < load<u64>(RAM_SIZE) ? <u32>load<u8>(RAM + <usize>pa) : 0xff;
 }
 
-/** Whether the instruction at RIP may execute while the tracker is as it is; else the fault is recorded. */
+/** Prefixes but LOCK, with which INT3 and INT1 are #UD. */
+function prefix(b: u32): bool {
+  return (b & 0xe7) == 0x26 || (b & 0xf0) == 0x40 || (b & 0xfc) == 0x64 || (b & 0xfe) == 0xf2;
+}
+
+/** The first byte at `rip` that is no prefix. */
+function opcodeAt(rip: u64): u32 {
+  let b: u32 = 0;
+  for (let i: u64 = 0; i < LONGEST; i++) {
+    b = codeByte(rip + i);
+    if (!prefix(b)) break;
+  }
+  return b;
+}
+
+/**
+ * Whether the instruction at RIP may execute while the tracker is as it is; else the fault is recorded. INT3 and INT1 may, so
+ * that a breakpoint can lie on an ENDBR64: they raise #BP and #DB, and the tracker goes on waiting. What comes of the fetch
+ * comes first, and all that decoding and execution may raise comes behind.
+ */
 export function mayLand(): bool {
   const v = load<u64>(active());
   if (!(v & ENDBR_EN) || !(v & WAITING)) return true;
   const rip = load<u64>(RIP);
   for (let i: u32 = 0; i < 4; i++) {
     const b = codeByte(rip + i);
-    if (b > 0xff) return false; // the fetch faulted
-    if (b != ((ENDBR64 >> (i << 3)) & 0xff)) return fault(Vector.CP, ENDBRANCH);
+    if (b == FAULTED) return false;
+    if (b == ((ENDBR64 >> (i << 3)) & 0xff)) continue;
+    const opcode = opcodeAt(rip);
+    if (opcode == FAULTED) return false;
+    return opcode == INT3 || opcode == INT1 || fault(Vector.CP, ENDBRANCH);
   }
   return true;
 }

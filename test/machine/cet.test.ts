@@ -1,7 +1,7 @@
 // Indirect branch tracking as the SDM has it: what arms the tracker, what disarms it, where its bit is kept, and who may
 // turn it on. The hazard of a branch written over an ENDBR64 is here in small.
 import { describe, expect, test } from "vitest";
-import { CPU, CR4, S_CET, U_CET } from "../../assembly/abi.ts";
+import { CPU, CR0, CR4, DR0, S_CET, U_CET } from "../../assembly/abi.ts";
 import { Bare, P, RW, US, USER_DATA } from "./bare.ts";
 
 const CR4_CET = 1n << 23n;
@@ -178,6 +178,73 @@ describe("indirect branch tracking", () => {
       expect(b.toTrap()).toMatchObject({ vector, rip: at });
       expect(field(b, U_CET) & WAITING).toBe(vector === 6 ? 0n : WAITING);
     }
+  });
+
+  test.each([
+    ["int3", Uint8Array.of(0xcc), 3],
+    ["int3 with prefixes", Uint8Array.of(0x66, 0xf3, 0x48, 0xcc), 3],
+    ["int1", Uint8Array.of(0xf1), 1],
+  ] as const)(
+    "%s at a landing raises its trap, and the tracker waits on",
+    async (_name, first, vector) => {
+      const b = await user("jmp *%rax");
+      b.map(USER_DATA, P | RW | US);
+      b.gate(3, { dpl: 3 });
+      b.machine.write(USER_DATA, first);
+      expect(b.toTrap()).toMatchObject({ vector, rip: USER_DATA + BigInt(first.length) });
+      expect(field(b, U_CET)).toBe(ENDBR_EN | WAITING);
+      // The debugger puts the instruction back, and it is looked at then.
+      for (const [bytes, next] of [
+        [Uint8Array.of(0x90, 0x0f, 0x0b), { vector: 21, code: 3n, rip: USER_DATA }],
+        [Uint8Array.of(0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x0b), { vector: 6, rip: USER_DATA + 4n }],
+      ] as const) {
+        const s = b.machine.snapshot();
+        const m = b.machine;
+        m.write(USER_DATA, bytes);
+        m.write(m.reg(0, "rsp"), new Uint8Array(new BigUint64Array([USER_DATA]).buffer));
+        m.setReg(0, "rip", b.symbol("start"));
+        expect(b.toTrap()).toMatchObject(next);
+        m.restore(s);
+      }
+    },
+  );
+
+  test("int3 that the gate does not let in, and int $3, are no breakpoints", async () => {
+    const b = await user("jmp *%rax");
+    b.map(USER_DATA, P | RW | US);
+    b.machine.write(USER_DATA, Uint8Array.of(0xcc));
+    expect(b.toTrap()).toMatchObject({ vector: 13, code: 0x1an, rip: USER_DATA });
+    const c = await user("jmp *%rax");
+    c.map(USER_DATA, P | RW | US);
+    c.machine.write(USER_DATA, Uint8Array.of(0xcd, 3));
+    expect(c.toTrap()).toMatchObject({ vector: 21, code: 3n, rip: USER_DATA });
+  });
+
+  test.each([
+    ["ud2", "ud2"],
+    ["lock int3", ".byte 0xf0, 0xcc"],
+    ["an instruction of 16 bytes", ".fill 15, 1, 0x66\n nop"],
+    ["what device-not-available would come of", "fninit"],
+    ["a load of a debug register under DR7.GD", "mov %rax, %db0"],
+  ])("%s at a landing is #CP before all that it raises itself", async (_name, insn) => {
+    const b = await kernel(`${LEA} jmp *%rax\n target: ${insn}\n vmcall`);
+    b.set(0, CR0, b.machine.reg(0, "cr0") | 8n); // TS
+    b.set(0, DR0 + 56, 0x2400n);
+    expect(b.toTrap()).toMatchObject({ vector: 21, code: 3n, rip: b.symbol("target") });
+  });
+
+  test("a breakpoint register at a landing, and a single step of the branch, come before #CP", async () => {
+    const b = await kernel(`${LEA} jmp *%rax\n target: nop\n vmcall`);
+    b.set(0, DR0, b.symbol("target"));
+    b.set(0, DR0 + 56, 0x402n);
+    b.machine.setReg(0, "rip", b.image.entry);
+    expect(b.toTrap()).toMatchObject({ vector: 1, rip: b.symbol("target") });
+    const c = await user("jmp *%rax");
+    c.map(USER_DATA, P | RW | US);
+    c.machine.write(USER_DATA, Uint8Array.of(0x90));
+    c.machine.setReg(0, "rflags", 0x302n);
+    expect(c.toTrap()).toMatchObject({ vector: 1, rip: USER_DATA });
+    expect(field(c, U_CET)).toBe(ENDBR_EN | WAITING);
   });
 
   test("the bytes of a landing that goes on in the next page are fetched there", async () => {
