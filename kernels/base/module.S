@@ -130,3 +130,7 @@ SYM_DATA_START modules
 	.quad	modules, modules
 SYM_DATA_END modules
 DEFINE_MUTEX module_mutex
+# kernel/panic.c: bits TAINT_*.
+SYM_DATA_START tainted_mask
+	.quad	0
+SYM_DATA_END tainted_mask

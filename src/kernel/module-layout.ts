@@ -18,6 +18,7 @@ export const MODULE = makeStruct("module", "MOD", [
   ["text_size", 8],
   ["bug_table", 8],
   ["bug_table_end", 8],
+  ["taints", 8],              // bits TAINT_*
   ["klp", 1],                 // is_livepatch_module()
   ["klp_alive", 1],           // livepatch has seen it come, and has not seen it go
   ["kp", 8],                  // its parameters, an array of struct kernel_param
@@ -38,6 +39,7 @@ export const KERNEL_PARAM = makeStruct("kernel_param", "KPARAM", [
 export const MODULE_CONSTANTS = {
   MODULE_STATE_LIVE: 0, MODULE_STATE_COMING: 1, MODULE_STATE_GOING: 2, MODULE_STATE_UNFORMED: 3,
   MODULE_REF_BASE: 1,
+  TAINT_USER: 6, TAINT_OOT_MODULE: 12, TAINT_LIVEPATCH: 15,
   PARAM_OPS_INT: 1, PARAM_OPS_BOOL: 2, PARAM_OPS_ARRAY: 3,
 } as const;
 
@@ -55,6 +57,7 @@ export interface GuestModule {
   readonly base: bigint;
   readonly size: number;
   readonly textSize: number;
+  readonly taints: bigint;
   readonly isLivepatch: boolean;
 }
 
@@ -74,6 +77,7 @@ export function readModule(read: Read, va: bigint): GuestModule {
     base: f("base"),
     size: Number(f("size")),
     textSize: Number(f("text_size")),
+    taints: f("taints"),
     isLivepatch: f("klp") !== 0n,
   };
 }

@@ -68,6 +68,7 @@ export {
 export { paramStore, readParams, type KernelParam } from "./module-params.ts";
 export { enabledStore, forceStore, klpEnablePatch, transitionWork } from "./klp/core.ts";
 export { klpModuleWorld, makeKlpSystem } from "./klp/modules.ts";
+export { moduleFlagsTaint } from "./taint.ts";
 export { sysfsTree, sysfsWrite, type SysfsEntry } from "./klp/sysfs.ts";
 export type { KlpSystem } from "./klp/system.ts";
 export { stackCheckOf } from "./klp/klp.ts";

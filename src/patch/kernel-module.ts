@@ -27,19 +27,26 @@ import {
 } from "../kernel/index.ts";
 import { findSymbol, linkModule, type Image, type ImageSymbol, type Obj } from "../link/index.ts";
 import { parseArgs } from "./module-params.ts";
+import { moduleAugmentKernelTaints } from "./taint.ts";
 
-/** What a module is made of. isLivepatch: it has MODULE_INFO(livepatch, "Y"). */
+/** What a module is made of. isLivepatch, isInTree: it has MODULE_INFO(livepatch, "Y"), (intree, "Y"). */
 export interface ModuleSource {
   readonly name: string;
   readonly obj: Obj;
   readonly isLivepatch?: boolean;
+  readonly isInTree?: boolean;
 }
 
 /** A module by its object, with what its .modinfo says. */
 export function moduleSource(name: string, obj: Obj): ModuleSource {
   const info = obj.sections.find((s) => s.name === ".modinfo");
   const lines = new TextDecoder("latin1").decode(info?.bytes).split("\0");
-  return { name, obj, isLivepatch: lines.includes("livepatch=Y") };
+  return {
+    name,
+    obj,
+    isLivepatch: lines.includes("livepatch=Y"),
+    isInTree: lines.includes("intree=Y"),
+  };
 }
 
 /** A module that is loaded, with its symbols. */
@@ -169,6 +176,7 @@ export interface ModuleParts {
   readonly name: string;
   readonly linked: Image;
   readonly isLivepatch: boolean;
+  readonly isInTree: boolean;
 }
 
 /**
@@ -192,6 +200,7 @@ export function* formModule(image: Image, range: ModuleRange, parts: ModuleParts
     return false;
   });
   if (exists) return -EEXIST;
+  yield* moduleAugmentKernelTaints(image, range.va, parts);
   const mcount = parts.linked.sections.find((s) => s.name === "__mcount_loc");
   const start = mcount?.va ?? 0n;
   const sites = { start, end: start + BigInt(mcount?.size ?? 0) };
@@ -265,7 +274,9 @@ export function* initModule(world: ModuleWorld, source: ModuleSource, args = "")
   const linked = linkModuleAt(source, against, { base, mod: va });
   const range = { va, base, size: Number(size) };
   const isLivepatch = source.isLivepatch === true;
-  const error = yield* formModule(image, range, { name: source.name, linked, isLivepatch });
+  const isInTree = source.isInTree === true;
+  const parts = { name: source.name, linked, isLivepatch, isInTree };
+  const error = yield* formModule(image, range, parts);
   if (error !== 0) {
     yield* call("module_memfree", base);
     yield* call("kfree", va);

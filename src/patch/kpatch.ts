@@ -46,6 +46,7 @@ import {
 } from "./kpatch-funcs.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
 import { patchName } from "./plan.ts";
+import { addTaint } from "./taint.ts";
 
 /** How often the user's tool tries, and the virtual seconds between two tries. */
 export const KPATCH_ATTEMPTS = 5;
@@ -262,6 +263,7 @@ function* enable(request: Request): Program<Outcome> {
     return refusal(checked);
   }
   yield* call("try_module_get", mod);
+  yield* addTaint(image, "TAINT_USER", "kpatch: tainting kernel with TAINT_USER");
   yield* log(`kpatch: loaded patch module '${patchName(plan.module.name)}'`);
   return outcome("applied", "no patched function was on any stack", [], checked.tasks);
 }

@@ -58,7 +58,8 @@ export function* loadModule(image: Image, plan: PatchPlan, isLivepatch = false):
   if (va === 0n) return -ENOMEM;
   const base = baseOf(plan);
   const range = { va, base, size: Number(moduleSize(plan.module, base)) };
-  const error = yield* formModule(image, range, { name, linked: plan.module, isLivepatch });
+  const parts = { name, linked: plan.module, isLivepatch, isInTree: false };
+  const error = yield* formModule(image, range, parts);
   if (error !== 0) {
     yield* call("kfree", va);
     return error;

@@ -209,6 +209,8 @@ describe("run's other outputs", () => {
       .map((l) => l.replace(/^\[ *[0-9]+\] /, ""))
       .filter((l) => !l.includes("klp_try_switch_task"));
     expect(said).toEqual([
+      "default_patch: loading out-of-tree module taints kernel.",
+      "default_patch: tainting kernel with TAINT_LIVEPATCH",
       "livepatch: enabling patch 'default_patch'",
       "livepatch: 'default_patch': initializing patching transition",
       "livepatch: 'default_patch': starting patching transition",

@@ -51,9 +51,9 @@ describe("quiesce sysfs", () => {
     expect(lines.slice(at + 1, at + 5)).toEqual([
       "-r--r--r-- /sys/module/stuck_patch/initstate = live",
       "-r--r--r-- /sys/module/stuck_patch/refcnt = 1",
-      "-r--r--r-- /sys/module/stuck_patch/taint = K",
+      "-r--r--r-- /sys/module/stuck_patch/taint = OK",
       expect.stringMatching(
-        /^-r--r--r-- \/proc\/modules = stuck_patch [0-9]+ 1 - Live 0x[0-9a-f]{16} \(K\)$/,
+        /^-r--r--r-- \/proc\/modules = stuck_patch [0-9]+ 1 - Live 0x[0-9a-f]{16} \(OK\)$/,
       ),
     ]);
   });
@@ -88,6 +88,8 @@ describe("quiesce sysfs", () => {
     ]);
     const lines = commands(log).trimEnd().split("\n");
     expect(lines.filter((l) => !l.includes("klp_try_switch_task"))).toEqual([
+      "stuck_patch: loading out-of-tree module taints kernel.",
+      "stuck_patch: tainting kernel with TAINT_LIVEPATCH",
       "livepatch: enabling patch 'stuck_patch'",
       "livepatch: 'stuck_patch': initializing patching transition",
       "livepatch: 'stuck_patch': starting patching transition",

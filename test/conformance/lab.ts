@@ -122,6 +122,7 @@ export class Lab {
     return this.session
       .events()
       .dmesg.filter((l) => l.includes("livepatch:") || l.includes("test_klp"))
+      .filter((l) => !/(?:tainting|taints) kernel/.test(l))
       .filter((l) => !l.includes("klp_try_switch_task:"));
   }
 

@@ -29,6 +29,7 @@ import { readPatches, readTransition } from "../../src/patch/klp/view.ts";
 import { findModule, loadModule, unloadModule } from "../../src/patch/module.ts";
 import type { BuiltScenario } from "../../src/scenario/index.ts";
 import { buildWith, Kernel } from "../kernel/programs.ts";
+import { withoutTaints } from "./steady.ts";
 
 const { EBUSY, EINVAL, ENODEV } = ERRNO;
 const EEXIST = 17;
@@ -79,10 +80,10 @@ function state(k: Kernel): unknown {
   };
 }
 
-/** What was said since the last look, without the reports on single tasks. */
+/** What was said since the last look, without the reports on single tasks and the loader's on taints. */
 function said(k: Kernel): readonly string[] {
   const { logs } = k.session.agent.state();
-  return logs.map((l) => l.text).filter((l) => !l.includes("klp_try_switch_task"));
+  return withoutTaints(logs.map((l) => l.text)).filter((l) => !l.includes("klp_try_switch_task"));
 }
 
 interface Change {

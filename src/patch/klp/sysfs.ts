@@ -12,6 +12,7 @@ import {
   type Read,
 } from "../../kernel/index.ts";
 import type { Image } from "../../link/index.ts";
+import { moduleFlagsTaint } from "../taint.ts";
 import { enabledStore, forceStore } from "./core.ts";
 import type { KlpSystem } from "./system.ts";
 import { readPatches, readTransition, see, type KlpPatch } from "./view.ts";
@@ -69,7 +70,7 @@ function references({ refcnt }: GuestModule): number {
 function moduleLine(m: GuestModule): string {
   const state = { live: "Live", coming: "Loading", going: "Unloading", unformed: "" }[m.state];
   const flag = m.state === "coming" ? "+" : m.state === "going" ? "-" : "";
-  const flags = `${m.isLivepatch ? "K" : ""}${flag}`;
+  const flags = `${moduleFlagsTaint(m.taints)}${flag}`;
   const shown = flags === "" ? "" : ` (${flags})`;
   return `${m.name} ${m.size} ${references(m)} - ${state} 0x${m.base.toString(16)}${shown}\n`;
 }
@@ -89,7 +90,7 @@ function moduleEntries(modules: readonly GuestModule[]): readonly SysfsEntry[] {
       { path: top, mode: DIRECTORY, text: undefined },
       file("initstate", m.state),
       file("refcnt", `${references(m)}`),
-      file("taint", m.isLivepatch ? "K" : ""),
+      file("taint", moduleFlagsTaint(m.taints)),
     );
   }
   const text = formed.map(moduleLine).join("");
