@@ -34,9 +34,9 @@ describe("3,000 slots for tasks on 8 vCPUs", () => {
     expect({ result, verdict }).toEqual(scenario.claims[name]);
     expect(report.tasks).toBe(there - VCPUS);
     if (verdict === "violated") return;
-    // Not told of are the stoppers, and by some patchd and one that is not on the task list.
+    // Not told of are the stoppers, and by some patchd and the two that hammer, which may have done their work and ended.
     expect(new Set(report.switched.map((s) => s.pid)).size).toBeGreaterThanOrEqual(
-      report.tasks - VCPUS - 2,
+      report.tasks - VCPUS - 3,
     );
     expect(trace.ending.length).toBeGreaterThan(SLOTS - FREE);
     expect(trace.doneAt).toBeDefined();
