@@ -7,7 +7,6 @@ const ALL = "naive,immediate,ksplice,kpatch,kgraft,simple,klp";
 const CONTROLS = ["naive", "immediate"];
 /** Those that look at stacks miss a task that the handler has just answered: test/patch/at-entry.test.ts. */
 const WALK = ["kpatch", "klp"];
-const AT_ENTRY = " was at the entry of ";
 const rounds = number("rounds", process.argv[2], 20);
 const seed = number("seed", process.argv[4], 1);
 /** A load that lasts for so many rounds. */
@@ -45,7 +44,7 @@ for (const m of await mechanismsNamed(process.argv[3] ?? ALL)) {
         if (r[what].at(-1)?.result !== "applied") say(i, `${what} ${r[what].at(-1)?.result}`);
       }
       for (const v of r.verdicts.flatMap((x) => x.violations)) {
-        if (WALK.includes(m.name) && v.message.includes(AT_ENTRY)) atEntry.add(`${i} ${v.task}`);
+        if (WALK.includes(m.name) && v.atEntry !== undefined) atEntry.add(`${i} ${v.task}`);
         else say(i, v.message);
       }
       if (m.name !== "immediate" && sum([...r.before.new, ...r.patched.old, ...r.after.new]) > 0) {

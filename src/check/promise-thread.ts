@@ -21,7 +21,7 @@ interface Activation {
   readonly isDirect: boolean;
 }
 
-function violation(trace: Trace, e: Entry, message: string): Violation {
+function violation(trace: Trace, e: Entry, message: string, at?: PatchedFunction): Violation {
   return {
     check: "promise",
     vcpu: e.vcpu,
@@ -30,6 +30,7 @@ function violation(trace: Trace, e: Entry, message: string): Violation {
     ip: e.ip,
     symbol: addressName(trace.image, trace.plan, e.ip),
     message,
+    ...(at && { atEntry: at.name }),
   };
 }
 
@@ -133,10 +134,10 @@ export function threadPromise(trace: Trace): readonly Violation[] {
   const out: Violation[] = [...activeAtSwitch(trace)];
   const known = new Set(trace.tasks.map((t) => t.lo));
   const told = new Set<string>();
-  const tell = (e: Entry, message: string): void => {
+  const tell = (e: Entry, message: string, at?: PatchedFunction): void => {
     if (told.has(message)) return;
     told.add(message);
-    out.push(violation(trace, e, message));
+    out.push(violation(trace, e, message, at));
   };
   const everybody = trace.outcome?.result === "applied" ? trace.outcomeAt : undefined;
   for (const { entry: e, start } of activations(trace)) {
@@ -156,7 +157,8 @@ export function threadPromise(trace: Trace): readonly Violation[] {
     if (e.kind === universe) continue;
     const at = last && chosenBefore(trace, e, last);
     if (last !== undefined && at !== undefined) {
-      tell(e, `${who(e)} ${wasAtEntry(at, `it was switched (${last.how})`)} the ${e.kind} ${name}`);
+      const was = wasAtEntry(at, `it was switched (${last.how})`);
+      tell(e, `${who(e)} ${was} the ${e.kind} ${name}`, at);
       continue;
     }
     const when = last === undefined ? "before it was switched" : `after its switch (${last.how})`;

@@ -118,7 +118,8 @@ function entries(trace: Trace, commit: Commit): readonly Violation[] {
         : `${who(e)} ${wasAtEntry(at, "the patch was committed")} the ${e.kind} ${name}`;
     if (seen.has(message)) continue;
     seen.add(message);
-    out.push(violation(trace, e, who(e), message));
+    const found = violation(trace, e, who(e), message);
+    out.push(at === undefined ? found : { ...found, atEntry: at.name });
   }
   return out;
 }

@@ -186,6 +186,11 @@ export interface Violation {
   readonly ip: bigint;
   readonly symbol: string;
   readonly message: string;
+  /**
+   * Under promise: the function at whose entry the task was when its switch, or the commit, passed over it; docs/checks.md, "At
+   * the entry, on the way out".
+   */
+  readonly atEntry?: string;
 }
 
 export interface Verdict {

@@ -74,6 +74,7 @@ export interface ReportViolation {
   readonly ip: string;
   readonly symbol: string;
   readonly message: string;
+  readonly atEntry?: string;
   /** The text of a repro file, where one was made. */
   readonly repro: string | null;
 }

@@ -150,6 +150,25 @@ describe("the promises", () => {
     expect(found(false, "old")).toEqual([]);
   });
 
+  it("name the entry at which a task was that was switched there on the way out, and enters the new function after", () => {
+    const { trace } = run(mechanism("klp"));
+    const task = trace.tasks.find((t) => t.kind === "user");
+    const [f] = trace.plan.functions;
+    if (task === undefined || f?.site === undefined) throw new Error("no user task, or no site");
+    const entry = (kind: Entry["kind"], insn: number): Entry => {
+      return { kind, insn, vcpu: 0, time: insn, ip: f.newVa, index: 0, task };
+    };
+    const frames = [{ ip: f.site + 5n, isCall: true }];
+    const found = (...entries: readonly Entry[]): readonly (string | undefined)[] => {
+      const switches = [{ insn: 100, task, to: "old", how: "stack check", frames } as const];
+      const { violations } = judge({ ...trace, from: "new", switches, entries });
+      return violations.filter((v) => v.check === "promise").map((v) => v.atEntry);
+    };
+    expect(found(entry("site", 90), entry("new", 110))).toEqual([]);
+    expect(found(entry("site", 105), entry("new", 110))).toEqual([undefined]);
+    expect(found(entry("new", 110))).toEqual([f.name]);
+  });
+
   it("are kept by kpatch and simple, and naive has none", () => {
     for (const name of ["kpatch", "simple"]) expect(checksOf(run(mechanism(name)))).toEqual([]);
     expect(checksOf(run(mechanism("naive")))).not.toContain("promise");

@@ -13,6 +13,7 @@ const Violation = v.object({
   ip: va,
   symbol: text,
   message: text,
+  atEntry: v.optional(text),
   repro: v.nullable(text),
 });
 

@@ -157,6 +157,8 @@ describe("a task that is preempted when the handler has chosen the new function"
       const chosen = `promise: victim was at the entry of ${f} when the patch was committed, and enters the new ${f}`;
       // klp's promise asks what is on the stack at the switch, and there it is not yet.
       expect(said).toEqual(name === "kpatch" ? [chosen, inFreed] : [inFreed]);
+      const atEntry = judge(trace).violations.map((v) => v.atEntry);
+      expect(atEntry).toEqual(name === "kpatch" ? [f, undefined] : [undefined]);
       expect(k.bugs()).toEqual([]);
       expect(k.session.run(k.session.machine.retired + 100 * TICK, new Set(["bug"]))).toBe("bug");
       const [bug] = k.session.events().bugs;

@@ -68,7 +68,7 @@ function seen({ session, built }: Prepared): {
 /** What test/patch/at-entry.test.ts has: who was preempted in the handler comes to a function that stacks do not show yet. */
 function isKnown(m: Mechanism, v: Violation): boolean {
   const walks = m.name === "kpatch" || m.name === "klp";
-  return walks && v.message.includes(" was at the entry of ");
+  return walks && v.atEntry !== undefined;
 }
 
 const all = Object.values(MECHANISMS).map((m) => [m.name, m] as const);
