@@ -4,7 +4,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { makeAssembler } from "../asm/index.ts";
 import { asmOffsetsInc } from "../kernel/index.ts";
-import type { BuiltScenario, Scenario, Toolchain } from "../scenario/index.ts";
+import { patchName } from "../patch/index.ts";
+import type { BuiltScenario, PatchFile, Scenario, Toolchain } from "../scenario/index.ts";
 import { buildScenario, leastTasks, loadScenario, withTasks } from "../scenario/index.ts";
 import { unknown, UsageError } from "./errors.ts";
 import { readInput, textOf, TOP } from "./files.ts";
@@ -55,9 +56,9 @@ export function readScenario(name: string, changes: ScenarioChanges = {}): Scena
   };
 }
 
-function readPatch(path: string): { readonly name: string; readonly text: string } {
+function readPatch(path: string): PatchFile {
   if (!path.endsWith(".S")) throw new UsageError(`patch: ${path}: expected a .S file`);
-  return { name: path, text: readInput(path) };
+  return { name: path, text: readInput(path), module: patchName(basename(path)) };
 }
 
 /** Loads, assembles and links a scenario. */

@@ -58,7 +58,7 @@ export function prepare(
 ): Prepared {
   const { scenario, image, patch } = built;
   if (patch === undefined) throw new ScenarioError(`${scenario.name}: no patch, expected one`);
-  const plan = planPatch(image, patch);
+  const plan = planPatch(image, patch, { name: scenario.patch?.module });
   const session = new Session({
     core,
     image,

@@ -50,7 +50,6 @@ import {
 import { outcome, type Mechanism, type Outcome, type Request, type Switched } from "./mechanism.ts";
 import { listAddTail, listDel, listEntries } from "./lists.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
-import { patchName } from "./plan.ts";
 
 /** Virtual seconds between two looks at who is left. */
 export const KGRAFT_RECHECK_S = 2;
@@ -359,7 +358,7 @@ function* replaceAll(image: Image, patch: KgrPatch): Program<void> {
 
 function* enable(request: Request): Program<Outcome> {
   const { image, plan, replace } = request;
-  const name = patchName(plan.module.name);
+  const name = plan.name;
   const unhookable = plan.functions.filter((f) => f.site === undefined);
   if (unhookable.length > 0) {
     const names = unhookable.map((f) => f.name).join(", ");
@@ -413,7 +412,7 @@ function* disable(request: Request): Program<Outcome> {
   if (mod === undefined || patch === undefined) return yield* refuse(REVERTED_ALREADY);
   if (patch.refs !== 0) return yield* refuse(REFERENCED);
   if (yield* isInProgress(image)) return yield* refuse(NOT_FINALIZED);
-  yield* log(`kgr: reverting patch '${patchName(plan.module.name)}'`);
+  yield* log(`kgr: reverting patch '${plan.name}'`);
   yield* modify(request, true, function* () {
     yield* setState(patch.funs, REVERT_SLOW);
     return 0;

@@ -45,7 +45,6 @@ import {
   type KpatchFunc,
 } from "./kpatch-funcs.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
-import { patchName } from "./plan.ts";
 import { addTaint } from "./taint.ts";
 
 /** How often the user's tool tries, and the virtual seconds between two tries. */
@@ -264,7 +263,7 @@ function* enable(request: Request): Program<Outcome> {
   }
   yield* call("try_module_get", mod);
   yield* addTaint(image, "TAINT_USER", "kpatch: tainting kernel with TAINT_USER");
-  yield* log(`kpatch: loaded patch module '${patchName(plan.module.name)}'`);
+  yield* log(`kpatch: loaded patch module '${plan.name}'`);
   return outcome("applied", "no patched function was on any stack", [], checked.tasks);
 }
 

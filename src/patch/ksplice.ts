@@ -25,7 +25,7 @@ import {
   type Switched,
 } from "./mechanism.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "./module.ts";
-import { lastVariant, onTopOf, patchName, type PatchPlan } from "./plan.ts";
+import { lastVariant, onTopOf, type PatchPlan } from "./plan.ts";
 import { jumpOf, overwrittenJump, runPreMismatches, tooShort } from "./run-pre.ts";
 
 /** How often it tries, and the virtual seconds between two tries. */
@@ -91,7 +91,7 @@ function* updateOf(request: Request): Program<Update | undefined> {
   return {
     request,
     plan: onTopOf(plan, below),
-    kid: patchName(plan.module.name),
+    kid: plan.name,
     mod: mod.va,
     dependencies,
   };

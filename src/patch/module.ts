@@ -14,7 +14,7 @@ import {
 } from "../kernel/index.ts";
 import type { Image } from "../link/index.ts";
 import { forgetModule, formModule, moduleSize, setModuleState } from "./kernel-module.ts";
-import { patchName, type PatchPlan } from "./plan.ts";
+import type { PatchPlan } from "./plan.ts";
 
 const { EAGAIN: EWOULDBLOCK, ENOENT, ENOMEM } = ERRNO;
 const INT3 = 0xcc;
@@ -27,7 +27,7 @@ const INSMOD: Readonly<Record<number, string>> = {
 
 /** Why a module was not loaded, as the user's tool says it. */
 export function insmodError(plan: PatchPlan, error: number): string {
-  const name = patchName(plan.module.name);
+  const name = plan.name;
   return `could not insert module ${name}: ${INSMOD[error] ?? `error ${error}`}`;
 }
 
@@ -37,7 +37,7 @@ function baseOf({ module }: PatchPlan): bigint {
 
 /** The struct module of a plan's patch in the guest's list, undefined when it is not loaded. */
 export function* findModule(image: Image, plan: PatchPlan): Program<GuestModule | undefined> {
-  const name = patchName(plan.module.name);
+  const name = plan.name;
   return yield* look("module_mutex", (g) => ({
     value: readModules(g.read, image).find((m) => m.name === name),
     cost: 0,
@@ -51,7 +51,7 @@ export function* findModule(image: Image, plan: PatchPlan): Program<GuestModule 
  * kernel   load_module()
  */
 export function* loadModule(image: Image, plan: PatchPlan, isLivepatch = false): Program<number> {
-  const name = patchName(plan.module.name);
+  const name = plan.name;
   // Its place is linked into it: whoever has it must be asked before anything is written there.
   if ((yield* findModule(image, plan)) !== undefined) return -ERRNO.EEXIST;
   const va = yield* call("kzalloc", BigInt(MODULE.size));

@@ -31,11 +31,13 @@ export interface PatchedFunction {
 
 /** A patch ready to be applied to an image. */
 export interface PatchPlan {
+  /** What its module is called. */
+  readonly name: string;
   readonly module: Image;
   readonly functions: readonly PatchedFunction[];
 }
 
-/** The name of a patch's module, as modprobe would have it. */
+/** The name of the module that a patch's file makes, as modprobe would have it; a scenario's own has the scenario before it. */
 export function patchName(module: string): string {
   return module.replace(/\.[^./]*$/, "").replaceAll(/[^A-Za-z0-9_]/g, "_");
 }
@@ -122,16 +124,22 @@ function functionPlan(image: Image, module: Image, name: string): PatchedFunctio
  * Pairs the functions that a module replaces with those of the image: every global function of the module that bears
  * the name of a function of the image.
  *
+ * options  names: of the functions, instead; name: of the module, where it is not that of the image's file
  * throws  PatchError: nothing to replace, a name that is unknown or ambiguous in the image
  */
-export function planPatch(image: Image, module: Image, names?: readonly string[]): PatchPlan {
+export function planPatch(
+  image: Image,
+  module: Image,
+  options: { readonly names?: readonly string[]; readonly name?: string | undefined } = {},
+): PatchPlan {
   const replaced =
-    names ??
+    options.names ??
     module.symbols.filter((s) => s.type === "func" && s.bind === "global").map((s) => s.name);
   if (replaced.length === 0) {
     throw new PatchError(`${module.name}: no global function, expected at least one replacement`);
   }
-  return { module, functions: replaced.map((n) => functionPlan(image, module, n)) };
+  const functions = replaced.map((n) => functionPlan(image, module, n));
+  return { name: options.name ?? patchName(module.name), module, functions };
 }
 
 /** The function that `below` put in the place of the one of that name last, with the module that it is in. */

@@ -3,4 +3,4 @@ export { assembleFile, buildScenario, linkPatch, scenarioSymbols } from "./build
 export type { BuiltScenario, Toolchain } from "./build.ts";
 export { KERNEL_LAYOUT, MEMORY_MAP } from "./layout.ts";
 export { leastTasks, loadScenario, ScenarioError, withTasks } from "./load.ts";
-export type { Claim, Scenario, SourceFile } from "./load.ts";
+export type { Claim, PatchFile, Scenario, SourceFile } from "./load.ts";

@@ -21,6 +21,11 @@ export interface SourceFile {
   readonly text: string;
 }
 
+/** A patch's file. module: what its module is called, where that is not SCENARIO_FILE. */
+export interface PatchFile extends SourceFile {
+  readonly module?: string;
+}
+
 /**
  * A scenario.
  *
@@ -48,7 +53,7 @@ export interface Scenario {
   readonly threadSize: number;
   readonly sources: readonly SourceFile[];
   readonly includes: Readonly<Record<string, string>>;
-  readonly patch: SourceFile | undefined;
+  readonly patch: PatchFile | undefined;
   readonly modules: readonly SourceFile[];
   readonly functions: readonly string[];
   readonly claims: Readonly<Record<string, Claim>>;

@@ -192,6 +192,11 @@ describe("a patch of the user's own", () => {
     const r = await quiesce("run", "default", "--mechanism", "kpatch", "--patch", file, "--json");
     expect(r.code).toBe(0);
     expect(JSON.parse(r.out)).toMatchObject([{ result: "applied", verdict: "consistent" }]);
+    // Its module is called as the file, wherever that lies.
+    const said = await quiesce("run", "default", "--mechanism", "klp", "--patch", file, "--log");
+    expect(said.out).toMatch(/\] livepatch: enabling patch 'sound'\n/);
+    const tree = await quiesce("sysfs", "default", "--patch", file, "sound/enabled");
+    expect(tree).toMatchObject({ code: 0, out: "1\n" });
   });
 });
 

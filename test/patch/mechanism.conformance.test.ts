@@ -144,7 +144,7 @@ describe("a patch that names a function which the kernel does not have", () => {
   it("is refused before any mechanism sees it", async () => {
     const { image, patch } = await buildNamed("default");
     if (patch === undefined) throw new Error("no patch");
-    expect(() => planPatch(image, patch, ["xfer_submit", "no_such_function"])).toThrow(
+    expect(() => planPatch(image, patch, { names: ["xfer_submit", "no_such_function"] })).toThrow(
       /no function no_such_function/,
     );
   });

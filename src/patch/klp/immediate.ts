@@ -11,7 +11,6 @@ import {
 } from "../../kernel/index.ts";
 import { outcome, type Mechanism, type Outcome, type Request } from "../mechanism.ts";
 import { insmodError, loadModule, unloadModule } from "../module.ts";
-import { patchName } from "../plan.ts";
 import { initPatch, initPatchEarly } from "./core.ts";
 import { freeMade, makePatch, systemOf } from "./klp.ts";
 import { patchObject, unpatchObjects } from "./objects.ts";
@@ -51,7 +50,7 @@ function* redirect(k: KlpSystem, va: bigint): Program<number> {
 /** The module stays: somebody may still be in a new function, and nobody looks. */
 function* disable(request: Request): Program<Outcome> {
   const k = systemOf(request);
-  const name = patchName(request.plan.module.name);
+  const name = request.plan.name;
   const done = yield* withMutex(
     symbolVa(k.image, "klp_mutex"),
     (function* (): Program<boolean> {

@@ -17,7 +17,6 @@ import {
   type Program,
 } from "../../kernel/index.ts";
 import { findModule, insmodError, loadModule, unloadModule } from "../module.ts";
-import { patchName } from "../plan.ts";
 import {
   outcome,
   type Mechanism,
@@ -38,7 +37,7 @@ export function systemOf({ image, plan, hz, unwinder }: Request): KlpSystem {
     unwinder,
     modules: (read) =>
       readModules(read, image)
-        .filter((m) => m.name === patchName(plan.module.name))
+        .filter((m) => m.name === plan.name)
         .map((m) => ({ va: m.va, name: m.name, image: plan.module })),
   };
 }
@@ -63,7 +62,7 @@ export function* makePatch({ image, plan, replace }: Request): Program<bigint> {
   const objs = yield* call("kzalloc", BigInt(2 * KLP_OBJECT.size));
   yield* writeField(KLP_OBJECT, objs, "funcs", funcs);
   const patch = yield* call("kzalloc", BigInt(KLP_PATCH.size));
-  yield* writeField(KLP_PATCH, patch, "name", yield* copyString(patchName(plan.module.name)));
+  yield* writeField(KLP_PATCH, patch, "name", yield* copyString(plan.name));
   yield* writeField(KLP_PATCH, patch, "objs", objs);
   yield* writeField(KLP_PATCH, patch, "mod", mod?.va ?? 0n);
   yield* writeField(KLP_PATCH, patch, "replace", replace === true ? 1n : 0n);
@@ -123,7 +122,7 @@ function* enable(request: Request): Program<Outcome> {
 
 function* disable(request: Request): Program<Outcome> {
   const k = systemOf(request);
-  const name = patchName(request.plan.module.name);
+  const name = request.plan.name;
   const made = yield* see((g) => readPatches(g.read, k.image).find((p) => p.name === name)?.va);
   const begun = yield* enabledStore(k, name, false);
   if (begun.error !== 0) {
