@@ -93,8 +93,10 @@ C_FUNC_START copy_process
 	jz	3f
 	andl	$~_TIF_CHECKPOINT, %eax
 3:	movl	%eax, TASK_TI_flags(%rbx)
-	movl	TASK_patch_state(%r13), %eax	/* klp_copy_process() */
+SYM_INNER_LABEL klp_copy_process
+	movl	TASK_patch_state(%r13), %eax
 	movl	%eax, TASK_patch_state(%rbx)
+SYM_INNER_LABEL klp_copied
 	movl	$1, TASK_usage(%rbx)
 	leaq	TASK_tasks(%rbx), %rsi
 	movq	$init_task + TASK_tasks, %rdx
