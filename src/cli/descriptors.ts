@@ -15,6 +15,7 @@ import { causeOf } from "./files.ts";
 const ERRNO: Readonly<Record<string, number>> = {
   EIO: 5,
   EBADF: 9,
+  EISDIR: 21,
   EFBIG: 27,
   ENOSPC: 28,
   EPIPE: 32,
@@ -50,16 +51,16 @@ export function writeDescriptor(fd: number, bytes: Uint8Array): number {
   }
 }
 
-/** Reads what is there, at most n bytes; none at the end. */
-export function readDescriptor(fd: number, n: number): Uint8Array {
+/** Reads what is there, at most n bytes; none at the end, or a negative error number. */
+export function readDescriptor(fd: number, n: number): Uint8Array | number {
   const b = new Uint8Array(n);
   try {
     return b.subarray(
       0,
       ready(() => readSync(fd, b)),
     );
-  } catch {
-    return b.subarray(0, 0);
+  } catch (e) {
+    return codeOf(e) === "EOF" ? b.subarray(0, 0) : -(ERRNO[codeOf(e)] ?? EIO);
   }
 }
 

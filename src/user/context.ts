@@ -10,8 +10,8 @@ import type { AddressSpace } from "./space.ts";
 export interface ProgramIo {
   /** Writes to descriptor 1 or 2: the number of bytes taken, or a negative error number. */
   write(fd: number, bytes: Uint8Array): number;
-  /** The next bytes of descriptor 0, at most n; none at its end. */
-  read(n: number): Uint8Array;
+  /** The next bytes of descriptor 0, at most n; none at its end, or a negative error number. */
+  read(n: number): Uint8Array | number;
   /** A line for each system call and signal. */
   trace?(line: string): void;
 }

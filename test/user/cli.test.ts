@@ -126,6 +126,20 @@ describe.skipIf(process.platform === "win32")("quiesce exec among processes", ()
     text: .ascii "y\\n"
   `;
 
+  // Ends with the number of its first read's error, or minus the number of bytes.
+  const READS = `
+    .text
+    _start: lea -64(%rsp), %rsi
+        xor %edi, %edi
+        mov $64, %edx
+        xor %eax, %eax
+        syscall
+        neg %eax
+        mov %eax, %edi
+        mov $60, %eax
+        syscall
+  `;
+
   it("has the program killed by SIGPIPE when its reader is gone", async () => {
     const path = join(FOLDER, "forever");
     writeFileSync(path, await assembleElf(FOREVER));
@@ -140,6 +154,14 @@ describe.skipIf(process.platform === "win32")("quiesce exec among processes", ()
       expect(shell(`q '${path}' > /dev/full; echo $?`)).toEqual({ out: "28\n", err: "" });
     },
   );
+
+  it.skipIf(process.platform !== "linux")("gives the program the errors of its input", async () => {
+    const path = join(FOLDER, "reads");
+    writeFileSync(path, await assembleElf(READS));
+    expect(shell(`q '${path}' < /; echo $?`)).toEqual({ out: "21\n", err: "" });
+    expect(shell(`q '${path}' < /dev/null; echo $?`)).toEqual({ out: "0\n", err: "" });
+    expect(shell(`echo abc | q '${path}'; echo $?`)).toEqual({ out: "252\n", err: "" });
+  });
 
   it.skipIf(process.platform !== "linux")(
     "passes on words and variables that are no UTF-8 as they are",
