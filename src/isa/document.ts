@@ -16,11 +16,11 @@ meaning, and F3 before BSF or WBINVD is ignored, there being neither TZCNT nor W
 
 ## Limits
 
-- A REP instruction counts as one instruction and is not interrupted between its iterations; a fault in the middle leaves it
-  restartable.
+- A REP instruction counts as one instruction. Interrupts, debug traps and faults come between its iterations, and it goes on
+  from there.
 - The x87 FPU computes with 80 bits, bit for bit, and its transcendental functions within 0.51 units in the last place; the
   selectors of its pointers read as 0, as CPUID says.
-- LDT selectors, hardware breakpoints, alignment checks and 16-bit or 32-bit code segments are not there.
+- Code segments of 16 and 32 bits are not there: a transfer to one ends the run as unsupported.
 
 ## Forms
 
