@@ -1,5 +1,7 @@
 // The core against the recorded vectors of every form, one test for each file of them. `node scripts/vectors.mjs record`
 // records what is missing; docs/vectors.md says how and what is not compared.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { openUser } from "../guest/cpu.ts";
 import { EmulatedGuest } from "../guest/emulated.ts";
@@ -34,6 +36,20 @@ describe("recorded vectors", () => {
     );
     expect(derived.filter((f) => !needsGuest(f))).toEqual([]);
   });
+
+  test("each line by the manual says so, as its recorder does, and docs/vectors.md counts them", () => {
+    const blocks = files.flatMap(({ file }) =>
+      [...file.blocks.values()].map((b) => ({ ...b, by: file.recorders[b.recorder] ?? "" })),
+    );
+    const marked = blocks.filter((b) => b.lines.some((l) => l.startsWith("sdm:")));
+    for (const b of blocks) {
+      const manual = b.by.startsWith("by the manual");
+      expect([b.key, b.lines.filter((l) => l.startsWith("sdm:")).length]).toEqual([b.key, manual ? PER_FORM : 0]);
+    }
+    const text = readFileSync(join(import.meta.dirname, "../../../docs/vectors.md"), "utf8");
+    const said = /\*\*(\d+) forms of (\d+) have only such lines today\*\*/.exec(text);
+    expect(said?.slice(1).map(Number)).toEqual([marked.length, blocks.length]);
+  }); // prettier-ignore
 
   const user = openUser();
   afterAll(() => {
