@@ -20,6 +20,8 @@ meaning, and F3 before BSF or WBINVD is ignored, there being neither TZCNT nor W
   from there.
 - The x87 FPU computes with 80 bits, bit for bit, and its transcendental functions within 0.51 units in the last place; the
   selectors of its pointers read as 0, as CPUID says.
+- Where vendors differ it is Intel's CPUs: 66 before a near branch changes nothing, REX.W makes a far pointer 64 bits wide, and
+  a prefetch of a register does nothing.
 - Code segments of 16 and 32 bits are not there: a transfer to one ends the run as unsupported.
 
 ## Forms
