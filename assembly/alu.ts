@@ -3,7 +3,7 @@
 // SDM Vol. 2, the Operation section of each instruction.
 
 import { CC_OP, CC_R, Cc, MISC_ADDR32, RAX, RDX, U_IMM, U_MISC, U_SEG, Vector } from "./abi";
-import { arithmetic, carry, CondA, lazy } from "./flags";
+import { arithmetic, carry, CondA, lazy, lazyLogic } from "./flags";
 import { aligned, put, reach } from "./mmu";
 import { Memory, MemX, Operand } from "./operand";
 import { fault, the } from "./state";
@@ -71,7 +71,7 @@ export class And {
   }
   do<T>(a: i64, b: i64): i64 {
     const r = a & b;
-    lazy(Cc.Logic, r, 0, 0);
+    lazyLogic(r);
     return r;
   }
 }
@@ -82,7 +82,7 @@ export class Or {
   }
   do<T>(a: i64, b: i64): i64 {
     const r = a | b;
-    lazy(Cc.Logic, r, 0, 0);
+    lazyLogic(r);
     return r;
   }
 }
@@ -93,7 +93,7 @@ export class Xor {
   }
   do<T>(a: i64, b: i64): i64 {
     const r = a ^ b;
-    lazy(Cc.Logic, r, 0, 0);
+    lazyLogic(r);
     return r;
   }
 }
@@ -103,7 +103,7 @@ export class Test {
     return false;
   }
   do<T>(a: i64, b: i64): i64 {
-    lazy(Cc.Logic, a & b, 0, 0);
+    lazyLogic(a & b);
     return 0;
   }
 }

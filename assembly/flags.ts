@@ -11,6 +11,12 @@ export function lazy(op: i32, r: i64, a: i64, b: i64): void {
   store<i64>(CC_B, b);
 }
 
+/** After a logical operation: nothing looks at its operands. */
+export function lazyLogic(r: i64): void {
+  store<i32>(CC_OP, Cc.Logic);
+  store<i64>(CC_R, r);
+}
+
 /** cf as 0 or 1. */
 export function carry(): i32 {
   const r = load<i64>(CC_R);

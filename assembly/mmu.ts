@@ -87,7 +87,7 @@ const BOUNCE_N: usize = 0xc090; // u32: bytes in all
 const BOUNCE_N1: usize = 0xc094; // u32: bytes in the first part
 const ENTRY: usize = 0xc138; // u64: a page-table entry as this vCPU sees it
 
-const MIN_SPAN: u32 = 16; // no access is wider
+const MIN_SPAN: u32 = 64; // no run of pushes is wider
 
 const PTE_P: u64 = 1;
 const PTE_RW: u64 = 2;
@@ -452,8 +452,8 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
 }
 
 /** How far the start of what entry `e` holds is from the page of the T at `va`: 0 in the window, OUTSIDE outside. */
-export function readGap<T>(e: usize, va: u64): u64 {
-  return ((va + (sizeof<T>() - 1)) & ~(<u64>4095)) - load<u64>(e, T_VA);
+export function readGap(e: usize, va: u64, n: u64): u64 {
+  return ((va + (n - 1)) & ~(<u64>4095)) - load<u64>(e, T_VA);
 }
 
 /** How far `va` is behind the start of what entry `e` holds, and OUTSIDE more outside of the window. */
@@ -462,15 +462,15 @@ export function writeGap(e: usize, va: u64): u64 {
 }
 
 /** The largest such distance of a T. */
-export function writeRoom<T>(e: usize): u64 {
-  return <u64>load<u32>(e, T_SPAN) - sizeof<T>();
+export function writeRoom(e: usize, n: u64): u64 {
+  return <u64>load<u32>(e, T_SPAN) - n;
 }
 
 /** Where a TLB has the T at `va` in RAM, or NOT_THERE. */
 export function placed<T>(va: u64, tlb: usize, w: i32): u32 {
   const e = tlbEntry(tlb, va);
-  const gap = w ? writeGap(e, va) : readGap<T>(e, va);
-  const room = w ? writeRoom<T>(e) : 0;
+  const gap = w ? writeGap(e, va) : readGap(e, va, sizeof<T>());
+  const room = w ? writeRoom(e, sizeof<T>()) : 0;
   if (gap <= room) return (<u32>va) & WINDOW;
   const add = load<u32>(e, T_ADD);
   return gap - OUTSIDE <= room && add ? <u32>va + add : NOT_THERE;

@@ -34,6 +34,8 @@ import {
   UOP_SIZE,
   U_A,
   U_B,
+  U_BASE,
+  U_DISP,
   U_FACTOR,
   U_IMM,
   U_INDEX,
@@ -45,16 +47,23 @@ import {
 } from "./abi";
 import { Add } from "./alu";
 import { cetOn } from "./cet";
-import { CondE, lazy } from "./flags";
+import { CondE, lazy, lazyLogic } from "./flags";
 import { NOT_THERE, placed } from "./mmu";
-import { ea } from "./operand";
 import { the } from "./state";
+
+/** Base and displacement of a record's operand in memory. */
+function base(up: usize, o: usize): u64 {
+  return load<u64>(load<u16>(up + o, U_BASE)) + <u64>(<i64>load<i32>(up + o, U_DISP));
+}
 
 /** A step that was not done: the record that makes the loop end at `up`. */
 export function miss(up: usize): usize {
   store<u32>(MISSED, up);
   return MISS;
 }
+
+// Everything here is of the record at `up` + `o`, where `o` is a constant: a step of a chain finds its record at a distance from the
+// first one, and the sum goes into the addresses of its loads.
 
 // Operand classes of the near forms. `p` is the place in RAM of the one operand in memory that a form may have; the dispatch
 // finds it (src/isa/dispatch.ts), or leaves.
@@ -63,14 +72,14 @@ export class NearA {
   mem(): bool {
     return false;
   }
-  va(up: usize): u64 {
+  va(up: usize, o: usize): u64 {
     return 0;
   }
-  get<T>(up: usize, p: usize): i64 {
-    return <i64>load<T>(load<u16>(up, U_A));
+  get<T>(up: usize, o: usize, p: usize): i64 {
+    return <i64>load<T>(load<u16>(up + o, U_A));
   }
-  put<T>(up: usize, p: usize, v: i64): void {
-    const d = <usize>load<u16>(up, U_A);
+  put<T>(up: usize, o: usize, p: usize, v: i64): void {
+    const d = <usize>load<u16>(up + o, U_A);
     if (sizeof<T>() == 8) store<i64>(d, v);
     else if (sizeof<T>() == 4) store<u64>(d, <u64>(<u32>v));
     else store<T>(d, <T>v);
@@ -81,26 +90,26 @@ export class NearB {
   mem(): bool {
     return false;
   }
-  va(up: usize): u64 {
+  va(up: usize, o: usize): u64 {
     return 0;
   }
-  get<T>(up: usize, p: usize): i64 {
-    return <i64>load<T>(load<u16>(up, U_B));
+  get<T>(up: usize, o: usize, p: usize): i64 {
+    return <i64>load<T>(load<u16>(up + o, U_B));
   }
-  put<T>(up: usize, p: usize, v: i64): void {}
+  put<T>(up: usize, o: usize, p: usize, v: i64): void {}
 }
 @unmanaged
 export class NearConstant {
   mem(): bool {
     return false;
   }
-  va(up: usize): u64 {
+  va(up: usize, o: usize): u64 {
     return 0;
   }
-  get<T>(up: usize, p: usize): i64 {
-    return load<i64>(up, U_IMM);
+  get<T>(up: usize, o: usize, p: usize): i64 {
+    return load<i64>(up + o, U_IMM);
   }
-  put<T>(up: usize, p: usize, v: i64): void {}
+  put<T>(up: usize, o: usize, p: usize, v: i64): void {}
 }
 /** Base and displacement. */
 @unmanaged
@@ -108,13 +117,13 @@ export class Near {
   mem(): bool {
     return true;
   }
-  va(up: usize): u64 {
-    return ea(up);
+  va(up: usize, o: usize): u64 {
+    return base(up, o);
   }
-  get<T>(up: usize, p: usize): i64 {
+  get<T>(up: usize, o: usize, p: usize): i64 {
     return <i64>load<T>(p, RAM);
   }
-  put<T>(up: usize, p: usize, v: i64): void {
+  put<T>(up: usize, o: usize, p: usize, v: i64): void {
     store<T>(p, <T>v, RAM);
   }
 }
@@ -124,34 +133,36 @@ export class NearX {
   mem(): bool {
     return true;
   }
-  va(up: usize): u64 {
-    return ea(up) + load<u64>(load<u16>(up, U_INDEX)) * <u64>(<i64>load<i16>(up, U_FACTOR));
+  va(up: usize, o: usize): u64 {
+    return (
+      base(up, o) + load<u64>(load<u16>(up + o, U_INDEX)) * <u64>(<i64>load<i16>(up + o, U_FACTOR))
+    );
   }
-  get<T>(up: usize, p: usize): i64 {
+  get<T>(up: usize, o: usize, p: usize): i64 {
     return <i64>load<T>(p, RAM);
   }
-  put<T>(up: usize, p: usize, v: i64): void {
+  put<T>(up: usize, o: usize, p: usize, v: i64): void {
     store<T>(p, <T>v, RAM);
   }
 }
 /** The slot that a push writes. */
 @unmanaged
 export class NearBelow {
-  va(up: usize): u64 {
+  va(up: usize, o: usize): u64 {
     return load<u64>(RSP) - 8;
   }
 }
 /** The slot that a pop reads. */
 @unmanaged
 export class NearTop {
-  va(up: usize): u64 {
+  va(up: usize, o: usize): u64 {
     return load<u64>(RSP);
   }
 }
 /** The slot that LEAVE reads. */
 @unmanaged
 export class NearFrame {
-  va(up: usize): u64 {
+  va(up: usize, o: usize): u64 {
     return load<u64>(RBP);
   }
 }
@@ -168,36 +179,51 @@ export function rowOf(up: usize, id: i32): i32 {
 
 export function nearAlu<F extends Add, D extends NearA, S extends NearA, T>(
   up: usize,
+  o: usize,
   p: usize,
 ): usize {
-  const b = the<S>().get<T>(up, p);
-  const v = the<F>().do<T>(the<D>().get<T>(up, p), b);
-  if (the<F>().writes()) the<D>().put<T>(up, p, v);
-  return up + UOP_SIZE;
+  const b = the<S>().get<T>(up, o, p);
+  const v = the<F>().do<T>(the<D>().get<T>(up, o, p), b);
+  if (the<F>().writes()) the<D>().put<T>(up, o, p, v);
+  return up + o + UOP_SIZE;
+}
+
+// What a step asks before it is done.
+
+/** Whether the flags are not those of a comparison or subtraction. */
+export function otherThanSub(): bool {
+  return load<i32>(CC_OP) != Cc.Sub;
+}
+/** Nor those of a logical operation. */
+export function otherThanSubOrLogic(): bool {
+  const op = load<i32>(CC_OP);
+  return op != Cc.Sub && op != Cc.Logic;
+}
+/** Whether a pop of what lies \`n\` bytes above rsp would pass a live slot. */
+export function popPasses(n: u64): bool {
+  return load<u64>(RSP) + n >= load<u64>(STK_TOP_VA);
 }
 
 /** ADC of a register behind a comparison or subtraction. */
-export function nearAdc<D extends NearA, S extends NearA, T>(up: usize, p: usize): usize {
-  if (load<i32>(CC_OP) != Cc.Sub) return miss(up);
+export function nearAdc<D extends NearA, S extends NearA, T>(up: usize, o: usize, p: usize): usize {
   const c = i64(load<u64>(CC_A) < load<u64>(CC_B));
-  const a = the<D>().get<T>(up, p);
-  const b = the<S>().get<T>(up, p);
+  const a = the<D>().get<T>(up, o, p);
+  const b = the<S>().get<T>(up, o, p);
   const v = <i64>(<T>(a + b + c));
   lazy(c ? Cc.Adc : Cc.Add, v, a, b);
-  the<D>().put<T>(up, p, v);
-  return up + UOP_SIZE;
+  the<D>().put<T>(up, o, p, v);
+  return up + o + UOP_SIZE;
 }
 
 /** SBB likewise. */
-export function nearSbb<D extends NearA, S extends NearA, T>(up: usize, p: usize): usize {
-  if (load<i32>(CC_OP) != Cc.Sub) return miss(up);
+export function nearSbb<D extends NearA, S extends NearA, T>(up: usize, o: usize, p: usize): usize {
   const c = i64(load<u64>(CC_A) < load<u64>(CC_B));
-  const a = the<D>().get<T>(up, p);
-  const b = the<S>().get<T>(up, p);
+  const a = the<D>().get<T>(up, o, p);
+  const b = the<S>().get<T>(up, o, p);
   const v = <i64>(<T>(a - b - c));
   lazy(c ? Cc.Sbb : Cc.Sub, v, a, b);
-  the<D>().put<T>(up, p, v);
-  return up + UOP_SIZE;
+  the<D>().put<T>(up, o, p, v);
+  return up + o + UOP_SIZE;
 }
 
 // Quiet operations leave the flags alone: for when the next instructions that could be seen or stopped at overwrite them.
@@ -266,57 +292,54 @@ export class QuietSar {
 }
 
 /** A shift of a register by a constant. */
-export function quietShift<F extends QuietShl, T>(up: usize): bool {
-  const n = load<i64>(up, U_IMM) & (sizeof<T>() == 8 ? 63 : 31);
-  the<NearA>().put<T>(up, 0, the<F>().do<T>(the<NearA>().get<T>(up, 0), n));
-  return true;
+export function quietShift<F extends QuietShl, T>(up: usize, o: usize, p: usize): usize {
+  const n = load<i64>(up + o, U_IMM) & (sizeof<T>() == 8 ? 63 : 31);
+  the<NearA>().put<T>(up, o, p, the<F>().do<T>(the<NearA>().get<T>(up, o, p), n));
+  return up + o + UOP_SIZE;
 }
 
-export function nearMov<D extends NearA, S extends NearA, T>(up: usize, p: usize): usize {
-  the<D>().put<T>(up, p, the<S>().get<T>(up, p));
-  return up + UOP_SIZE;
+export function nearMov<D extends NearA, S extends NearA, T>(up: usize, o: usize, p: usize): usize {
+  the<D>().put<T>(up, o, p, the<S>().get<T>(up, o, p));
+  return up + o + UOP_SIZE;
 }
 
 /** A register of type T from a U, signed or not as U is. */
-export function nearMovx<S extends NearA, T, U>(up: usize, p: usize): usize {
-  the<NearA>().put<T>(up, p, the<S>().get<U>(up, p));
-  return up + UOP_SIZE;
+export function nearMovx<S extends NearA, T, U>(up: usize, o: usize, p: usize): usize {
+  the<NearA>().put<T>(up, o, p, the<S>().get<U>(up, o, p));
+  return up + o + UOP_SIZE;
 }
 
-export function nearLea<S extends NearA, T>(up: usize, p: usize): usize {
-  the<NearA>().put<T>(up, p, <i64>the<S>().va(up));
-  return up + UOP_SIZE;
+export function nearLea<S extends NearA, T>(up: usize, o: usize, p: usize): usize {
+  the<NearA>().put<T>(up, o, p, <i64>the<S>().va(up, o));
+  return up + o + UOP_SIZE;
 }
 
-export function nearPush<S extends NearA>(up: usize, p: usize): usize {
-  store<i64>(p, the<S>().get<i64>(up, p), RAM);
+export function nearPush<S extends NearA>(up: usize, o: usize, p: usize): usize {
+  store<i64>(p, the<S>().get<i64>(up, o, p), RAM);
   store<u64>(RSP, load<u64>(RSP) - 8);
-  return up + UOP_SIZE;
+  return up + o + UOP_SIZE;
 }
 
-/** POP of a register other than rsp that does not pass a live slot. */
-export function nearPop(up: usize, p: usize): usize {
-  const sp = load<u64>(RSP);
-  const a = <usize>load<u16>(up, U_A);
-  if (i32(sp >= load<u64>(STK_TOP_VA)) | i32(a == RSP)) return miss(up);
-  store<u64>(RSP, sp + 8);
-  store<u64>(a, load<u64>(p, RAM));
-  return up + UOP_SIZE;
+/** POP of a register other than rsp. */
+export function nearPop(up: usize, o: usize, p: usize): usize {
+  store<u64>(RSP, load<u64>(RSP) + 8);
+  store<u64>(load<u16>(up + o, U_A), load<u64>(p, RAM));
+  return up + o + UOP_SIZE;
 }
 
 /** LEAVE; the record that follows tells the shadow. */
-export function nearLeave(up: usize, p: usize): usize {
+export function nearLeave(up: usize, o: usize, p: usize): usize {
   store<u64>(RSP, load<u64>(RBP) + 8);
   store<u64>(RBP, load<u64>(p, RAM));
-  return up + UOP_SIZE;
+  return up + o + UOP_SIZE;
 }
 
 /** After rsp got a new value: nothing to tell when it is on the same stack and below its lowest live slot. */
-export function nearMoved(up: usize): usize {
+export function nearMoved(up: usize, o: usize): usize {
   const sp = load<u64>(RSP);
-  if (sp - 8 - load<u64>(STK_LO) >= load<u64>(STK_SIZE)) return miss(up);
-  if (sp > load<u64>(STK_TOP_VA)) return miss(up);
-  return up + UOP_SIZE;
+  if (sp - 8 - load<u64>(STK_LO) >= load<u64>(STK_SIZE)) return miss(up + o);
+  if (sp > load<u64>(STK_TOP_VA)) return miss(up + o);
+  return up + o + UOP_SIZE;
 }
 
 // The forms that end a block answer the next block, or 0. Then LINK says whether they were done: it is where the link stands
@@ -330,49 +353,47 @@ function stay(): usize {
 
 /** The block behind a link. */
 function follow(link: usize): usize {
-  const b = load<u32>(link);
-  if (!b) store<u32>(LINK, link);
-  return b;
+  store<u32>(LINK, link);
+  return load<u32>(link);
 }
 
-export function nearJmp(up: usize, p: usize): usize {
-  return follow(up + U_LINK);
+export function nearJmp(up: usize, o: usize, p: usize): usize {
+  return follow(up + o + U_LINK);
 }
 
-function holds(up: usize, c: i32): bool {
-  return ((c << 2) ^ load<u8>(up, U_SENSE)) == 0;
+function holds(up: usize, o: usize, c: i32): bool {
+  return ((c << 2) ^ load<u8>(up + o, U_SENSE)) == 0;
 }
 
 /**
  * Behind a conditional jump whose condition, or its opposite, is `c`: the record says which. A branch decides, not the link as
  * a number, so that the processor need not wait for the condition.
  */
-function branch(up: usize, c: i32): usize {
-  const sense = <usize>load<u8>(up, U_SENSE);
-  if (c) return follow(up + (sense ^ (U_LINK | 4)));
-  return follow(up + sense + U_LINK);
+function branch(up: usize, o: usize, c: i32): usize {
+  const sense = <usize>load<u8>(up + o, U_SENSE);
+  if (c) return follow(up + o + (sense ^ (U_LINK | 4)));
+  return follow(up + o + sense + U_LINK);
 }
 
 /** A condition that is worked out from a result alone, after anything but flags that were loaded as bits. */
-export function nearJccResult<C extends CondE>(up: usize, p: usize): usize {
+export function nearJccResult<C extends CondE>(up: usize, o: usize, p: usize): usize {
   if (load<i32>(CC_OP) == Cc.Raw) return stay();
-  return branch(up, the<C>().ofLogic(load<i64>(CC_R)));
+  return branch(up, o, the<C>().ofLogic(load<i64>(CC_R)));
 }
 
 /** After a subtraction or comparison. */
-export function nearJcc<C extends CondE>(up: usize, p: usize): usize {
+export function nearJcc<C extends CondE>(up: usize, o: usize, p: usize): usize {
   if (load<i32>(CC_OP) != Cc.Sub) return stay();
-  return branch(up, the<C>().ofSub(load<i64>(CC_R), load<i64>(CC_A), load<i64>(CC_B)));
+  return branch(up, o, the<C>().ofSub(load<i64>(CC_R), load<i64>(CC_A), load<i64>(CC_B)));
 }
 
-export function nearCmov<C extends CondE, T>(up: usize, p: usize): usize {
+export function nearCmov<C extends CondE, T>(up: usize, o: usize, p: usize): usize {
   const op = load<i32>(CC_OP);
-  if (op != Cc.Sub && op != Cc.Logic) return miss(up);
-  const d = <usize>load<u16>(up, U_A);
-  const v = load<T>(holds(up, met<C>(op)) ? load<u16>(up, U_B) : d);
+  const d = <usize>load<u16>(up + o, U_A);
+  const v = load<T>(holds(up, o, met<C>(op)) ? load<u16>(up + o, U_B) : d);
   if (sizeof<T>() == 8) store<T>(d, v);
   else store<u64>(d, <u64>v);
-  return up + UOP_SIZE;
+  return up + o + UOP_SIZE;
 }
 
 /** Whether a condition holds after a subtraction or a logical operation, which is what `op` is. */
@@ -382,25 +403,26 @@ function met<C extends CondE>(op: i32): i32 {
   return the<C>().ofLogic(r);
 }
 
-export function nearSetcc<C extends CondE, D extends NearA>(up: usize, p: usize): usize {
+export function nearSetcc<C extends CondE, D extends NearA>(up: usize, o: usize, p: usize): usize {
   const op = load<i32>(CC_OP);
-  if (op != Cc.Sub && op != Cc.Logic) return miss(up);
-  the<D>().put<u8>(up, p, <i64>holds(up, met<C>(op)));
-  return up + UOP_SIZE;
+  the<D>().put<u8>(up, o, p, <i64>holds(up, o, met<C>(op)));
+  return up + o + UOP_SIZE;
 }
 
 /** The same to memory with an index, by the very condition. */
-export function nearSetccX<C extends CondE>(up: usize, p: usize): usize {
+export function nearSetccX<C extends CondE>(up: usize, o: usize, p: usize): usize {
   const op = load<i32>(CC_OP);
-  if (op != Cc.Sub && op != Cc.Logic) return miss(up);
-  the<NearX>().put<u8>(up, p, <i64>met<C>(op));
-  return up + UOP_SIZE;
+  the<NearX>().put<u8>(up, o, p, <i64>met<C>(op));
+  return up + o + UOP_SIZE;
 }
 
-/** The block at `va` by the jump cache, with its page made the present one; 0 if it is not there. */
-function jump(va: u64): usize {
-  const j = <usize>load<u32>(JUMPS) + (((<usize>(va ^ (va >> 12))) & (JUMP_ENTRIES - 1)) << 4);
-  if (load<u64>(j) != va) return stay();
+/** Where the jump cache has the block at `va`, if it knows it: then its first word is `va`. */
+function jumpEntry(va: u64): usize {
+  return <usize>load<u32>(JUMPS) + (((<usize>(va ^ (va >> 12))) & (JUMP_ENTRIES - 1)) << 4);
+}
+
+/** The block of such an entry, with its page made the present one. */
+function arrive(j: usize, va: u64): usize {
   store<u64>(RIP_PAGE, va & ~(<u64>4095));
   return load<u32>(j, 8);
 }
@@ -410,8 +432,11 @@ export function linkUp(link: usize): usize {
   const up = link & ~(<usize>(UOP_SIZE - 1));
   const target =
     link & 4 ? <i64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN)) : load<i64>(up, U_TARGET);
-  const b = jump(load<u64>(RIP_PAGE) + <u64>target);
-  if (b && <u64>target < 4096) store<u32>(link, b);
+  const va = load<u64>(RIP_PAGE) + <u64>target;
+  const j = jumpEntry(va);
+  if (load<u64>(j) != va) return stay();
+  const b = arrive(j, va);
+  if (<u64>target < 4096) store<u32>(link, b);
   return b;
 }
 
@@ -427,7 +452,7 @@ export class CmpThen {
 export class TestThen {
   judge<C extends CondE, T>(a: i64, b: i64): i32 {
     const r = a & b;
-    lazy(Cc.Logic, r, 0, 0);
+    lazyLogic(r);
     return the<C>().ofLogic(r);
   }
 }
@@ -439,73 +464,88 @@ export function compareJump<
   D extends NearA,
   S extends NearA,
   T,
->(up: usize, p: usize): usize {
-  const a = the<D>().get<T>(up, p);
-  const b = the<S>().get<T>(up, p);
-  return branch(up + UOP_SIZE, the<F>().judge<C, T>(a, b));
+>(up: usize, o: usize, p: usize): usize {
+  const a = the<D>().get<T>(up, o, p);
+  const b = the<S>().get<T>(up, o, p);
+  return branch(up, o + UOP_SIZE, the<F>().judge<C, T>(a, b));
 }
 
-/** The shadow of slot `va` if it is on the present stack and may be written without more ado, else 0. */
-function slotAt(va: u64): usize {
-  const off = va - load<u64>(STK_LO);
-  if (off >= load<u64>(STK_SIZE)) return 0;
-  const s = load<u32>(STK_SHADOW) + ((<u32>(off >> 3)) << 4);
-  return load<u8>(PAGE_CLEAN + ((<u32>(s - RAM)) >> 12)) ? 0 : s;
+/** Whether the slot \`off\` bytes into the present stack is on it. */
+function onStack(off: u64): bool {
+  return off < load<u64>(STK_SIZE);
 }
 
-/** Pushes a return address: to `p`, where `sp` lies, and to its slot `s` of the shadow. */
-function pushFrame(p: usize, s: usize, va: u64, ret: u64): void {
+/** The shadow of that slot. */
+function slotAt(off: u64): usize {
+  return load<u32>(STK_SHADOW) + ((<u32>(off >> 3)) << 4);
+}
+
+/** Whether a snapshot has yet to be told of a write to the shadow at \`s\`. */
+function kept(s: usize): bool {
+  return <bool>load<u8>(PAGE_CLEAN + ((<u32>(s - RAM)) >> 12));
+}
+
+/** Pushes a return address: to \`p\`, where \`sp\` lies, and to its slot \`s\` of the shadow, which is \`off\` into the stack. */
+function pushFrame(p: usize, s: usize, sp: u64, off: u64, ret: u64): void {
   store<u64>(p, ret, RAM);
-  store<u64>(RSP, va);
+  store<u64>(RSP, sp);
   store<u64>(s, ret, S_RET);
   store<u32>(s, load<u32>(STK_TOP), S_LINK);
   store<u32>(s, FrameKind.Call, S_KIND);
-  store<u32>(STK_TOP, <u32>((va - load<u64>(STK_LO)) >> 3) + 1);
-  store<u64>(STK_TOP_VA, va);
+  store<u32>(STK_TOP, <u32>(off >> 3) + 1);
+  store<u64>(STK_TOP_VA, sp);
 }
 
-/** CALL with everything at hand. One to the next instruction makes no frame and is left to the general form. */
-export function nearCall(up: usize, p: usize): usize {
-  const page = load<u64>(RIP_PAGE);
-  const after = <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
-  const target = load<u64>(up, U_TARGET);
-  if (target == after) return stay();
+/** CALL with everything at hand, of anything but the next instruction. */
+export function nearCall(up: usize, o: usize, p: usize): usize {
   const sp = load<u64>(RSP) - 8;
-  const s = slotAt(sp);
-  if (!s) return stay();
-  let b: usize = load<u32>(up, U_LINK);
+  const off = sp - load<u64>(STK_LO);
+  if (!onStack(off)) return stay();
+  const s = slotAt(off);
+  if (kept(s)) return stay();
+  const page = load<u64>(RIP_PAGE);
+  const after = <u64>(load<u16>(up + o, U_OFF) + <u32>load<u8>(up + o, U_LEN));
+  let b: usize = load<u32>(up + o, U_LINK);
   if (!b) {
-    // Within a page the general form asks for a link.
-    b = target < 4096 ? stay() : jump(page + target);
-    if (!b) return 0;
+    const target = load<u64>(up + o, U_TARGET);
+    if (target < 4096) return stay(); // within a page the general form asks for a link
+    const j = jumpEntry(page + target);
+    if (load<u64>(j) != page + target) return stay();
+    b = arrive(j, page + target);
   }
-  pushFrame(p, s, sp, page + after);
+  pushFrame(p, s, sp, off, page + after);
   return b;
 }
 
-export function nearCallIndirect<S extends NearA>(up: usize, p: usize, r: usize): usize {
+export function nearCallIndirect<S extends NearA>(up: usize, o: usize, p: usize, r: usize): usize {
   if (cetOn()) return stay(); // the general form looks at the landing
   let q: usize = 0;
   if (the<S>().mem()) {
-    q = placed<u64>(the<S>().va(up), r, 0);
+    q = placed<u64>(the<S>().va(up, o), r, 0);
     if (q == NOT_THERE) return stay();
   }
-  const ret = load<u64>(RIP_PAGE) + <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
   const sp = load<u64>(RSP) - 8;
-  const s = slotAt(sp);
-  if (!s) return stay();
-  const b = jump(<u64>the<S>().get<u64>(up, q));
-  if (b) pushFrame(p, s, sp, ret);
-  return b;
+  const off = sp - load<u64>(STK_LO);
+  if (!onStack(off)) return stay();
+  const s = slotAt(off);
+  if (kept(s)) return stay();
+  const va = <u64>the<S>().get<u64>(up, o, q);
+  const j = jumpEntry(va);
+  if (load<u64>(j) != va) return stay();
+  const ret = load<u64>(RIP_PAGE) + <u64>(load<u16>(up + o, U_OFF) + <u32>load<u8>(up + o, U_LEN));
+  pushFrame(p, s, sp, off, ret);
+  return arrive(j, va);
 }
 
-export function nearJmpIndirect<S extends NearA>(up: usize, p: usize): usize {
+export function nearJmpIndirect<S extends NearA>(up: usize, o: usize, p: usize): usize {
   if (cetOn()) return stay();
-  return jump(<u64>the<S>().get<u64>(up, p));
+  const va = <u64>the<S>().get<u64>(up, o, p);
+  const j = jumpEntry(va);
+  return load<u64>(j) == va ? arrive(j, va) : stay();
 }
 
 /** RET: of the shadow, at most the slot that it returns from dies. */
-export function nearRet(up: usize, p: usize): usize {
+export function nearRet(up: usize, o: usize, p: usize): usize {
   const sp = load<u64>(RSP);
   const top = load<u64>(STK_TOP_VA);
   let above: u32 = load<u32>(STK_TOP);
@@ -515,10 +555,11 @@ export function nearRet(up: usize, p: usize): usize {
     aboveVa = above ? load<u64>(STK_LO) + ((<u64>(above - 1)) << 3) : ~(<u64>0);
     if (sp >= aboveVa) return stay();
   }
-  const b = jump(load<u64>(p, RAM));
-  if (!b) return 0;
+  const va = load<u64>(p, RAM);
+  const j = jumpEntry(va);
+  if (load<u64>(j) != va) return stay();
   store<u64>(RSP, sp + 8);
   store<u32>(STK_TOP, above);
   store<u64>(STK_TOP_VA, aboveVa);
-  return b;
+  return arrive(j, va);
 }

@@ -25,6 +25,8 @@ import {
   LINEAR_SUB_CONSTANT,
   MISC_ADDR32,
   NEAR_FACTOR,
+  NEAR_NOT_NEXT,
+  NEAR_NOT_RSP,
   NEAR_OF,
   NEAR_OPPOSITE,
   NEAR_SENSE,
@@ -34,6 +36,7 @@ import {
   PAIR_FIRST,
   PAIR_SECOND,
   QUIET_OF,
+  RSP,
   UOP_SIZE,
   U_A,
   U_B,
@@ -42,10 +45,13 @@ import {
   U_FACTOR,
   U_IMM,
   U_INDEX,
+  U_LEN,
   U_MISC,
+  U_OFF,
   U_OP,
   U_SEG,
   U_SENSE,
+  U_TARGET,
   ZERO,
 } from "./abi";
 
@@ -139,6 +145,11 @@ function setLinear(up: usize): void {
   store<i32>(up, <i32>disp, U_DISP);
 }
 
+/** Where the next instruction is, relative to the page. */
+function after(up: usize): u64 {
+  return <u64>(load<u16>(up, U_OFF) + <u32>load<u8>(up, U_LEN));
+}
+
 /** From the last record to the first, so that it is known whether the flags are overwritten behind each. */
 function chooseForms(first: usize, end: usize): void {
   let dead = false;
@@ -160,6 +171,8 @@ function chooseForms(first: usize, end: usize): void {
       if (load<u16>(up, U_SEG) != ZERO || misc & MISC_ADDR32) near = 0;
       else store<u16>(up, <u16>((<i32>1) << scale), U_FACTOR);
     }
+    if (near & NEAR_NOT_RSP && load<u16>(up, U_A) == RSP) near = 0;
+    if (near & NEAR_NOT_NEXT && load<u64>(up, U_TARGET) == after(up)) near = 0;
     if (near) store<u16>(up, <u16>(near & NEAR_UOP), U_OP);
     if (near & NEAR_SENSE) store<u8>(up, near & NEAR_OPPOSITE ? 0 : 4, U_SENSE);
     const shifts = role == FLAGS_SHIFT && (load<i64>(up, U_IMM) & 31) != 0;

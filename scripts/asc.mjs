@@ -124,6 +124,11 @@ function inlined() {
 function takeHotFrom(other) {
   const { params, results, vars, body } = binaryen.getFunctionInfo(other.getFunction(HOT));
   module.removeFunction(HOT);
-  module.addFunction(HOT, params, results, vars, module.copyExpression(body));
+  const hot = module.addFunction(HOT, params, results, vars, module.copyExpression(body));
+  // How far a step's record is from the first one of its form goes into the addresses of its loads. Nothing lies below 1024.
+  binaryen.setLowMemoryUnused(true);
+  const passes = ["precompute-propagate", "optimize-instructions"];
+  module.runPassesOnFunction(hot, [...passes, "optimize-added-constants-propagate", "vacuum"]);
+  binaryen.setLowMemoryUnused(false);
   if (!module.validate()) throw new Error("asc: the hot loop does not fit");
 }

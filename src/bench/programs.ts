@@ -41,16 +41,16 @@ export const COUNTED: readonly Job[] = [
   job("touch", 8),
 ];
 
-/** How long the runs are: "full" is about a second of qemu-x86_64 each, so that what a process does once weighs little. */
+/** How long the runs are: "full" is about two seconds of qemu-x86_64 each, so that what a process does once weighs little. */
 export type Size = "quick" | "full";
-const QUICK = 8;
+const QUICK = 16;
 const FULL: readonly Job[] = [
-  job("fib", 240),
-  job("sieve", 120),
-  job("crc32", 4400),
-  job("qsort", 144),
-  job("kmix", 12_000),
-  job("wide", 104_000),
+  job("fib", 480),
+  job("sieve", 240),
+  job("crc32", 8800),
+  job("qsort", 288),
+  job("kmix", 24_000),
+  job("wide", 208_000),
 ];
 
 /** The run of a program of the mean, or of the wide one. */

@@ -38,7 +38,7 @@ const ARGS = {
     description: `numbers of task slots for latency (${LATENCY_TASKS.join(",")})`,
   },
   vcpus: { type: "string", valueHint: "N", description: "vCPUs for latency, 1 to 8 (2)" },
-  quick: { type: "boolean", description: "programs of an eighth of the length" },
+  quick: { type: "boolean", description: "programs of a sixteenth of the length" },
 } as const;
 
 export const benchCommand = (door: Door): Command =>

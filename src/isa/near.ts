@@ -28,6 +28,8 @@ import {
   MAX_UOPS,
   MISS,
   NEAR_FACTOR,
+  NEAR_NOT_NEXT,
+  NEAR_NOT_RSP,
   NEAR_OF,
   NEAR_OPPOSITE,
   NEAR_SENSE,
@@ -48,8 +50,6 @@ export interface NearUop {
   readonly ends: boolean;
   /** The calls of a chain. */
   readonly chain?: readonly string[];
-  /** The first of a chain of two is an addition to a register whose flags nobody sees once the second is done. */
-  readonly bump?: boolean;
 }
 
 /** The operand in memory of a near form. */
@@ -271,10 +271,6 @@ const KEEPS =
 /** Shifts by a constant, which overwrite all flags unless it is 0. */
 const SHIFTS = /^shift<(Shl|Shr|Sar), RegA, Constant,/;
 
-/** An addition to a register before a comparison with memory, which is done so that it can be taken back. */
-const BUMP = "alu<Add, RegA, Constant, i64>(up)";
-const COMPARES_MEMORY = /^compareJump<.*NearX?\b/;
-
 /** Forms that are a LEA in other words, when their flags are not seen, and what is to be set in their records. */
 const LINEAR: readonly (readonly [RegExp, number])[] = [
   [/^nearLea<Near, i(32|64)>/, LINEAR_LEA],
@@ -344,15 +340,17 @@ function packChains(uops: readonly NearUop[], number: (u: NearUop) => number): P
       at = chains[at * CHAIN_COLUMNS + (second[form] ||= column())] ||= line();
     }
     const calls = steps.map(({ u }) => u.call);
-    const bump = calls.length === 2 && calls[0] === BUMP && COMPARES_MEMORY.test(last.u.call);
-    const whole = number({ call: calls.join(" "), ends: last.u.ends, chain: calls, bump });
+    const whole = number({ call: calls.join(" "), ends: last.u.ends, chain: calls });
     forms[at] = whole;
     firsts.push([whole, head.form]);
   }
   return { first, second, forms, chains, firsts };
 }
 
-function factor(call: string): number {
+/** What decides for each record whether it may have the form. */
+function conditions(call: string): number {
+  if (/^nearPop\b/.test(call)) return NEAR_NOT_RSP;
+  if (/^nearCall\b/.test(call)) return NEAR_NOT_NEXT;
   return /NearX|nearSetccX/.test(call) ? NEAR_FACTOR : 0;
 }
 
@@ -379,7 +377,7 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
     if (c === undefined) return;
     const sense = c.opposite === undefined ? 0 : NEAR_SENSE | (c.opposite ? NEAR_OPPOSITE : 0);
     const n = number(c.call, ends);
-    nearTable[row] = n | sense | factor(c.call);
+    nearTable[row] = n | sense | conditions(c.call);
     if (c.opposite === true) rowTable[FIRST_ROW_UOP + n] = row;
     else rowTable[n] = row | sense;
   });
@@ -401,7 +399,7 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
         const c = pairOf(call, rows[j]?.call ?? "");
         if (c !== undefined) {
           const n = number(c, true);
-          pairs[line * PAIR_COLUMNS + k + 1] = n | factor(c);
+          pairs[line * PAIR_COLUMNS + k + 1] = n | conditions(c);
           rowTable[n] = FIRST_ROW_UOP + i;
         }
       }
@@ -416,7 +414,7 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
     const c = quietOf(call);
     if (c === undefined) return;
     const n = number(c, false);
-    quiet[row] = n | factor(c);
+    quiet[row] = n | conditions(c);
     rowTable[n] = row;
   });
   const linear = packLinear(uops);

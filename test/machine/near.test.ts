@@ -16,7 +16,7 @@ import {
 } from "../../assembly/abi.ts";
 import { CHAINED } from "../../src/isa/chains.ts";
 import { packIsa } from "../../src/isa/index.ts";
-import { Bare, BOOT_TOP } from "./bare.ts";
+import { Bare, BOOT_TOP, TEXT } from "./bare.ts";
 import { chainText } from "./chains.ts";
 import { Random } from "./native/random.ts";
 
@@ -142,8 +142,13 @@ data:	.fill 0x3000, 1, 0x35
 `;
 }
 
-async function boot(seed: number, near: boolean, body = randomBody(seed)): Promise<Bare> {
-  const b = await Bare.make(guest(body, seed % 2 === 0));
+async function boot(
+  seed: number,
+  near: boolean,
+  body = randomBody(seed),
+  code = guest(body, seed % 2 === 0),
+): Promise<Bare> {
+  const b = await Bare.make(code);
   b.put(0x5010n, 0x83n);
   if (!near) {
     const bytes = b.machine.core.bytes();
@@ -180,6 +185,40 @@ test("a machine without near forms is in the same state after every cut", async 
     }
   }
   expect(vmcalls).toBeGreaterThan(12);
+});
+
+/** Behind it, nothing is mapped. */
+const MAPPED_END = 0x200000n;
+
+test("a chain that faults in its middle leaves the state of before the instruction", async () => {
+  const faults = new Set<string>();
+  for (const chain of CHAINED) {
+    const r = new Random(7);
+    for (let k = 0; k < 4; k++) {
+      const text = chainText(chain, r, `c${k}`);
+      if (text === undefined || !/\(%rdi/.test(text)) break;
+      const code = `start:\n${text}\tvmcall\nf:\tret\n`;
+      const [near, general] = await Promise.all(
+        [true, false].map(async (forms) => {
+          const b = await boot(k + 1, forms, "", code);
+          b.machine.setReg(0, "rdi", MAPPED_END - BigInt([0x40, 8, 0x1000][k % 3] ?? 0));
+          b.machine.setReg(0, "r14", BigInt(k));
+          b.machine.setReg(0, "rflags", k & 1 ? 0x8d5n : 0x2n);
+          return b;
+        }),
+      );
+      if (near === undefined || general === undefined) throw new Error("there are two machines");
+      const exit = near.run(100);
+      expect(exit, chain).toEqual(general.run(100));
+      expect(near.machine.reg(0, "rflags"), `${chain}:\n${text}`).toBe(
+        general.machine.reg(0, "rflags"),
+      );
+      expect(near.machine.reg(0, "rip"), chain).toBe(general.machine.reg(0, "rip"));
+      expect(near.machine.stateHash(), chain).toBe(general.machine.stateHash());
+      if (near.machine.reg(0, "rip") < TEXT) faults.add(chain); // in a gate's stub
+    }
+  }
+  expect(faults.size).toBeGreaterThan(30);
 });
 
 /** The chains that stand in decoded blocks, as src/isa/chains.ts has them. */
