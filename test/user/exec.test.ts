@@ -107,6 +107,70 @@ _start: xor %ebx, %ebx
     expect(execute(elf, "maps").exit).toBe(0x1f);
   });
 
+  it("answers a call that is not there with ENOSYS, and the trace has a line for it", async () => {
+    // Calls by number from a table; bl counts those that are not ENOSYS.
+    const elf = await assembleElf(`
+      .text
+      .globl _start
+_start: xor %ebx, %ebx
+      lea numbers(%rip), %r12
+1:    mov (%r12), %eax
+      test %eax, %eax
+      jz 2f
+      mov $1, %edi
+      syscall
+      add $4, %r12
+      cmp $-38, %rax
+      je 1b
+      inc %ebx
+      jmp 1b
+2:    mov $60, %eax
+      mov %ebx, %edi
+      syscall
+      .data
+numbers: .long 57, 101, 165, 425, 470, 5000, -1, 0
+`);
+    const lines: string[] = [];
+    expect(execute(elf, "calls", { trace: (l) => lines.push(l) }).exit).toBe(0);
+    const told = lines.map((l) => l.replace(/\(.*\) +/, "() "));
+    const names = ["fork", "ptrace", "mount", "io_uring_setup"];
+    for (const name of names) {
+      expect(told).toContain(`${name}() = -1 ENOSYS (Function not implemented)`);
+    }
+    expect(told.filter((l) => l.includes("ENOSYS"))).toHaveLength(7);
+    expect(told.at(-1)).toMatch(/^\+\+\+ exited with 0/);
+  });
+
+  it("has virtual time, a nanosecond for each of its instructions, and no calls of 32 bits", async () => {
+    const elf = await assembleElf(`
+      .text
+      .globl _start
+_start: mov $228, %eax
+      mov $1, %edi
+      lea -64(%rsp), %rsi
+      syscall
+      mov $1000, %ecx
+1:    loop 1b
+      mov $228, %eax
+      lea -32(%rsp), %rsi
+      syscall
+      mov -24(%rsp), %rdi
+      sub -56(%rsp), %rdi
+      sub $1000, %rdi
+      mov $60, %eax
+      cmp $1, %rdi
+      jb 2f
+      cmp $9, %rdi
+      ja 2f
+      mov $20, %eax
+      int $0x80
+2:    syscall
+`);
+    const { exit, result } = execute(elf, "time");
+    expect(exit).toBe(139);
+    expect(result.end.kind === "signal" && result.end.report).toMatch(/SIGSEGV/);
+  });
+
   it("is the same every time", () => {
     const runs = [1, 2].map(() => {
       const lines: string[] = [];
