@@ -177,6 +177,45 @@ start:	mov $0x400ffd, %edi
     expect(b.machine.reg(0, "rax")).toBe(0x50001n);
   });
 
+  test.each([
+    [AT, AT],
+    [NEXT + 1n, NEXT + 2n],
+  ])("meets a watch that is set on it later, at 0x%x", async (lo, hi) => {
+    const b = await guest(LOOP);
+    const m = b.machine;
+    expect(b.run(200).exit).toBe("none");
+    const kind = lo === hi ? "stop" : "range";
+    const w = m.watch(kind === "stop" ? { kind, lo } : { kind, lo, hi });
+    const left = Number(m.reg(0, "rcx"));
+    if (kind === "range") {
+      b.toVmcall();
+      const log = m.drainLog();
+      expect(log.length).toBeGreaterThanOrEqual(left - 1);
+      expect(new Set(log.map((l) => l.rip))).toEqual(new Set([AT]));
+      return;
+    }
+    expect(b.run().exit).toBe("stop");
+    expect(m.reg(0, "rip")).toBe(AT);
+    expect(b.run(1).used).toBe(1);
+    expect(b.run().exit).toBe("stop");
+    m.unwatch(w);
+    b.toVmcall();
+    expect(m.reg(0, "rbx")).toBe(100n);
+  });
+
+  test("is cut before and behind as any other", async () => {
+    const whole = await guest(LOOP);
+    whole.toVmcall();
+    const cut = await guest(LOOP);
+    for (let i = 0; i < 10_000; i++) {
+      const s = cut.machine.snapshot();
+      cut.machine.restore(s);
+      if (cut.run(1 + (i % 3)).exit === "vmcall") break;
+    }
+    expect(cut.machine.stateHash()).toBe(whole.machine.stateHash());
+    expect(cut.machine.retired).toBe(whole.machine.retired);
+  });
+
   test("is what memory says after a snapshot was put back", async () => {
     const b = await guest(LOOP);
     b.run(50);
