@@ -87,8 +87,7 @@ export interface LineFile {
   close(): void;
 }
 
-const ENOUGH = 1 << 16;
-
+/** Each line is written when it comes, so that a program that is interrupted leaves all of them. */
 export function openLines(path: string): LineFile {
   let fd: number;
   try {
@@ -96,30 +95,20 @@ export function openLines(path: string): LineFile {
   } catch (e) {
     throw new UsageError(`${path}: ${causeOf(e)}, expected a file that can be written`);
   }
-  let waiting = "";
-  const flush = (): void => {
-    const bytes = new TextEncoder().encode(waiting);
-    waiting = "";
-    const done = writeDescriptor(fd, bytes);
-    // Standard error may be closed; a file that was asked for may not be short.
-    if (done < bytes.length && fd !== 2) {
-      const full = done === -ENOSPC || done >= 0;
-      throw new UsageError(
-        `${path}: ${full ? "the disk is full" : "cannot be written"}, expected room for the trace`,
-      );
-    }
-  };
   return {
     add(line) {
-      waiting += `${line}\n`;
-      if (fd === 2 || waiting.length > ENOUGH) flush();
+      const bytes = new TextEncoder().encode(`${line}\n`);
+      const done = writeDescriptor(fd, bytes);
+      // Standard error may be closed; a file that was asked for may not be short.
+      if (done < bytes.length && fd !== 2) {
+        const full = done === -ENOSPC || done >= 0;
+        throw new UsageError(
+          `${path}: ${full ? "the disk is full" : "cannot be written"}, expected room for the trace`,
+        );
+      }
     },
     close() {
-      try {
-        flush();
-      } finally {
-        if (fd !== 2) closeSync(fd);
-      }
+      if (fd !== 2) closeSync(fd);
     },
   };
 }

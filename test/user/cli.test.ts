@@ -175,11 +175,12 @@ describe.skipIf(process.platform === "win32")("quiesce exec among processes", ()
     },
   );
 
-  it("ends by Ctrl-C", async () => {
+  it("ends by Ctrl-C, and leaves the trace up to there", async () => {
     const path = join(FOLDER, "forever");
     writeFileSync(path, await assembleElf(FOREVER));
-    // Descriptor 3 is the pipe whose first line says that the program runs.
-    const script = `mkfifo '${FOLDER}/p'; "$NODE" --input-type=module -e "$CODE" -- exec '${path}' > '${FOLDER}/p' & exec 3< '${FOLDER}/p'; read line <&3; kill -INT $!; cat <&3 > /dev/null; wait $!; echo $?`;
+    // Descriptor 3 is the pipe: its second line says that the program has run behind its first call.
+    const script = `mkfifo '${FOLDER}/p'; "$NODE" --input-type=module -e "$CODE" -- exec --trace '${FOLDER}/t' '${path}' > '${FOLDER}/p' & exec 3< '${FOLDER}/p'; read line <&3; read line <&3; kill -INT $!; cat <&3 > /dev/null; wait $!; echo $?`;
     expect(shell(script).out).toBe("130\n");
+    expect(readFileSync(join(FOLDER, "t"), "utf8")).toMatch(/^write\(1, "y\\n", 2\) += 2\n/);
   });
 });
