@@ -190,13 +190,12 @@ export function nearAlu<F extends Add, D extends NearA, S extends NearA, T>(
 
 // What a step asks before it is done.
 
-/** Whether the flags are not those of a comparison or subtraction. */
-export function otherThanSub(): bool {
-  return load<i32>(CC_OP) != Cc.Sub;
+/** Whether the flags are not those of a comparison or subtraction; \`op\` is whose they are. */
+export function otherThanSub(op: i32): bool {
+  return op != Cc.Sub;
 }
 /** Nor those of a logical operation. */
-export function otherThanSubOrLogic(): bool {
-  const op = load<i32>(CC_OP);
+export function otherThanSubOrLogic(op: i32): bool {
   return op != Cc.Sub && op != Cc.Logic;
 }
 /** Whether a pop of what lies \`n\` bytes above rsp would pass a live slot. */
@@ -375,20 +374,21 @@ function branch(up: usize, o: usize, c: i32): usize {
   return follow(up + o + sense + U_LINK);
 }
 
+// Forms with a condition are given \`op\`: whose the flags are (Cc).
+
 /** A condition that is worked out from a result alone, after anything but flags that were loaded as bits. */
-export function nearJccResult<C extends CondE>(up: usize, o: usize, p: usize): usize {
-  if (load<i32>(CC_OP) == Cc.Raw) return stay();
+export function nearJccResult<C extends CondE>(up: usize, o: usize, p: usize, op: i32): usize {
+  if (op == Cc.Raw) return stay();
   return branch(up, o, the<C>().ofLogic(load<i64>(CC_R)));
 }
 
 /** After a subtraction or comparison. */
-export function nearJcc<C extends CondE>(up: usize, o: usize, p: usize): usize {
-  if (load<i32>(CC_OP) != Cc.Sub) return stay();
+export function nearJcc<C extends CondE>(up: usize, o: usize, p: usize, op: i32): usize {
+  if (op != Cc.Sub) return stay();
   return branch(up, o, the<C>().ofSub(load<i64>(CC_R), load<i64>(CC_A), load<i64>(CC_B)));
 }
 
-export function nearCmov<C extends CondE, T>(up: usize, o: usize, p: usize): usize {
-  const op = load<i32>(CC_OP);
+export function nearCmov<C extends CondE, T>(up: usize, o: usize, p: usize, op: i32): usize {
   const d = <usize>load<u16>(up + o, U_A);
   const v = load<T>(holds(up, o, met<C>(op)) ? load<u16>(up + o, U_B) : d);
   if (sizeof<T>() == 8) store<T>(d, v);
@@ -403,15 +403,18 @@ function met<C extends CondE>(op: i32): i32 {
   return the<C>().ofLogic(r);
 }
 
-export function nearSetcc<C extends CondE, D extends NearA>(up: usize, o: usize, p: usize): usize {
-  const op = load<i32>(CC_OP);
+export function nearSetcc<C extends CondE, D extends NearA>(
+  up: usize,
+  o: usize,
+  p: usize,
+  op: i32,
+): usize {
   the<D>().put<u8>(up, o, p, <i64>holds(up, o, met<C>(op)));
   return up + o + UOP_SIZE;
 }
 
 /** The same to memory with an index, by the very condition. */
-export function nearSetccX<C extends CondE>(up: usize, o: usize, p: usize): usize {
-  const op = load<i32>(CC_OP);
+export function nearSetccX<C extends CondE>(up: usize, o: usize, p: usize, op: i32): usize {
   the<NearX>().put<u8>(up, o, p, <i64>met<C>(op));
   return up + o + UOP_SIZE;
 }

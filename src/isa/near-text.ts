@@ -31,12 +31,15 @@ function placeOf({ operand, type, write }: NearAccess, o: number): Place {
   return { va, bytes: Number(type.slice(1)) / 8, write };
 }
 
-/** What keeps a step from being done. */
+/** What keeps a step from being done; \`op\` is whose flags it finds. */
 const HINDRANCES: readonly (readonly [RegExp, string])[] = [
   [/^nearPop\b/, "popPasses(0)"],
-  [/^near(Adc|Sbb)\b/, "otherThanSub()"],
-  [/^near(Cmov|SetccX?)\b/, "otherThanSubOrLogic()"],
+  [/^near(Adc|Sbb)\b/, "otherThanSub(op)"],
+  [/^near(Cmov|SetccX?)\b/, "otherThanSubOrLogic(op)"],
 ];
+
+/** Steps with a condition, which are told whose flags they find. */
+const CONDITIONAL = /^near(Cmov|Setcc|SetccX|Jcc|JccResult)\b/;
 
 /** Last steps that are always done, once their operand is at hand. */
 const NEVER_STAYS = /^(compareJump|nearJmp$)/;
@@ -69,6 +72,31 @@ function overwritten(names: readonly string[], i: number): boolean {
   return next !== undefined && KILLS.test(next);
 }
 
+/** Whose flags step \`i\` finds, as far as the chain tells. */
+function flagsAt(names: readonly string[], i: number): string {
+  const from = names
+    .slice(0, i)
+    .findLast((n) => !KEEPS.test(n) && !/^near(Cmov|SetccX?)\b/.test(n));
+  if (from !== undefined && /^nearAlu<(Cmp|Sub)\b/.test(from)) return "Cc.Sub";
+  if (from !== undefined && /^nearAlu<(Test|And|Or|Xor)\b/.test(from)) return "Cc.Logic";
+  return "load<i32>(CC_OP)";
+}
+
+/** Whether a step may find that it cannot be done. */
+function leaves(name: string): boolean {
+  return accessOf(`${name}(`) !== undefined || HINDRANCES.some(([r]) => r.test(name));
+}
+
+/** Steps that write no register. */
+const STORES = /^(nearMov<NearX?,|nop\b|nearAlu<(Cmp|Test)|compareJump)/;
+
+/** Whether, wherever the chain can be left behind step \`i\` and before its flags are overwritten, its result and operands are still there. */
+function isThere(names: readonly string[], i: number): boolean {
+  const end = names.findIndex((n, k) => k > i && !KEEPS.test(n));
+  const last = names.slice(0, end + 1).findLastIndex(leaves);
+  return names.slice(i + 1, last).every((n) => STORES.test(n));
+}
+
 interface Deferred {
   /** The step without its flags. */
   readonly text: string;
@@ -88,13 +116,16 @@ function deferred(names: readonly string[], i: number): Deferred | undefined {
   const [, op, source = "", w = ""] =
     /^nearAlu<(Add|Sub|And|Or|Xor), NearA, (NearB|NearConstant), i(32|64)>/.exec(name) ?? [];
   if (op !== undefined) {
-    // Over several steps its two operands would take more registers than its flags take stores.
-    if (i !== names.length - 2) return undefined;
+    if (!isThere(names, i)) return undefined;
     const quiet = put(`u${w}`, `the<Quiet${op}>().do<u${w}>(a${i}, b${i})`);
-    return {
-      text: `${take("a", "NearA", `u${w}`)} ${take("b", source, `u${w}`)} ${quiet}`,
-      flags: `the<${op}>().do<i${w}>(${signed("a", w)}, ${signed("b", w)});`,
-    };
+    const result = `<i64>(<i${w}>the<NearA>().get<u${w}>(up, ${o}, 0))`;
+    // One register may be both.
+    const other = source === "NearB" ? signed("b", w) : `load<i64>(up + ${o}, U_IMM)`;
+    const flags =
+      op === "Add" || op === "Sub"
+        ? `the<${op}>().do<i${w}>(<i64>(<i${w}>(${result} ${op === "Add" ? "-" : "+"} ${other})), ${other});`
+        : `lazyLogic(${result});`;
+    return { text: `${take("a", "NearA", `u${w}`)} ${take("b", source, `u${w}`)} ${quiet}`, flags };
   }
   const [, shift, width = ""] = /^shift<(Shl|Shr), RegA, Constant, i(32|64)>/.exec(name) ?? [];
   if (shift !== undefined) {
@@ -116,6 +147,8 @@ function deferred(names: readonly string[], i: number): Deferred | undefined {
 
 interface Step {
   readonly name: string;
+  /** Whose flags it finds. */
+  readonly op: string;
   readonly o: number;
   readonly last: boolean;
   readonly ends: boolean;
@@ -124,21 +157,23 @@ interface Step {
 }
 
 /** A step of the hot loop. One that can be missed ends the loop in the dispatch of the record that says so. */
-function stepText({ name, o, last, ends, flags }: Step): string {
+function stepText({ name, op, o, last, ends, flags }: Step): string {
   if (!/^(near|quiet|compareJump)/.test(name)) {
     return `${name}(up + ${o});${last ? ` up += ${o} + UOP_SIZE;` : ""}`;
   }
   const access = accessOf(`${name}(`);
   const leave = `${flags} up = miss(up + ${o});`;
   const [, hindrance] = HINDRANCES.find(([r]) => r.test(name)) ?? [];
+  const known = CONDITIONAL.test(name) || hindrance?.includes("op") === true;
+  const whose = known ? `const op = ${op}; ` : "";
   const unless = hindrance === undefined ? "" : `if (${hindrance}) { ${leave} continue; } `;
   const place = access === undefined ? "" : `${placeText(placeOf(access, o), leave)} `;
   const p = access === undefined ? "0" : "p";
-  const plain = `${name}(up, ${o}, ${name.startsWith("nearCallIndirect") ? `${p}, r` : p})`;
-  if (!last) return `{ ${unless}${place}${plain}; }`;
-  return ends
-    ? `{ ${place}next = ${plain}; }${endText(name, o)}`
-    : `{ ${unless}${place}up = ${plain}; }`;
+  const more = name.startsWith("nearCallIndirect") ? ", r" : CONDITIONAL.test(name) ? ", op" : "";
+  const plain = `${name}(up, ${o}, ${p}${more})`;
+  const result = last ? (ends ? "next = " : "up = ") : "";
+  const end = last && ends ? endText(name, o) : "";
+  return `{ ${whose}${unless}${place}${result}${plain}; }${end}`;
 }
 
 /** Behind a last step. Where it is not done, the loop ends at its record. */
@@ -159,15 +194,11 @@ function runText(steps: readonly Step[]): string {
   const va = `load<u64>(RSP)${write ? ` - ${bytes}` : ""}`;
   const nrPops = write ? 0 : steps.filter((s) => !s.ends || !s.last).length;
   const unless = nrPops === 0 ? "" : `if (popPasses(${8 * nrPops - 8})) { ${leave} continue; } `;
-  const end = calls.pop() ?? "";
+  const final = calls.pop() ?? "";
+  const result = last.last ? (last.ends ? "next = " : "up = ") : "";
+  const end = last.last && last.ends ? endText(last.name, last.o) : "";
   const before = calls.map((c) => `${c};`).join(" ");
-  const after =
-    last.ends && last.last
-      ? `next = ${end}; }${endText(last.name, last.o)}`
-      : last.last
-        ? `up = ${end}; }`
-        : `${end}; }`;
-  return `{ ${unless}${placeText({ va, bytes, write }, leave)} ${before} ${after}`;
+  return `{ ${unless}${placeText({ va, bytes, write }, leave)} ${before} ${result}${final}; }${end}`;
 }
 
 /** How many steps from the first one on are a run, or 1. */
@@ -185,7 +216,8 @@ export function nearText(u: NearUop): string {
   let flags = "";
   const texts: string[] = [];
   const step = (name: string, i: number): Step => {
-    return { name, o: i * UOP_SIZE, last: i === names.length - 1, ends: u.ends, flags };
+    const last = i === names.length - 1;
+    return { name, op: flagsAt(names, i), o: i * UOP_SIZE, last, ends: u.ends, flags };
   };
   for (let i = 0; i < names.length;) {
     const run = names.slice(i, i + runLength(names.slice(i)));
