@@ -232,7 +232,9 @@ export const LINEAR_SHL = 8;
 export const UOP_MISS = 5; // of the record at MISS alone
 export const MISS = 0xc9000; // the record that ends the hot loop, and in MISSED (u32) the one at which
 export const MISSED = 0xc9020;
-export const LINK = MISS + 0x24; // u32: the empty link of a step that ended a block, 0 when it was not done
+export const LINK = MISS + 0x24; // u32: the link that the last jump went by
+export const NO_LINK = 0xc9040; // the block that empty links lead to: it has one record, which looks for what the link is to be
+export const UOP_LINK_UP = 6; // of that record alone
 export const PAIR_COLUMNS = 32;
 export const MAX_PAIR_LINES = 255;
 

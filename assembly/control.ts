@@ -5,6 +5,7 @@ import {
   B_LIVE,
   JUMPS,
   JUMP_ENTRIES,
+  NO_LINK,
   RCX,
   RIP,
   RIP_PAGE,
@@ -43,7 +44,7 @@ function canonical(va: u64): bool {
 /** On to `target`, relative to the page: through the link when it is there, else by look-up. */
 function follow(up: usize, slot: usize, target: i64): usize {
   const b = load<u32>(up + slot);
-  if (b) return b;
+  if (b != NO_LINK) return b;
   if (<u64>target < 4096) linkFrom = up + slot;
   store<u64>(RIP, load<u64>(RIP_PAGE) + <u64>target);
   return 0;

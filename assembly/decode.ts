@@ -4,6 +4,7 @@
 
 import {
   ATTR_BRANCH,
+  NO_LINK,
   ATTR_D64,
   ATTR_END,
   ATTR_F64,
@@ -60,6 +61,8 @@ import {
   U_IMM,
   U_INDEX,
   U_LEN,
+  U_LINK,
+  U_LINK2,
   U_MISC,
   U_OFF,
   U_OP,
@@ -316,7 +319,8 @@ export function decode(p: usize, limit: i32, off: i32, up: usize): i32 {
   store<u16>(up, <u16>base, U_BASE);
   store<u16>(up, <u16>index, U_INDEX);
   if (attr & ATTR_BRANCH) {
-    store<u64>(up, 0, U_SEG); // both links
+    store<u32>(up, NO_LINK, U_LINK);
+    store<u32>(up, NO_LINK, U_LINK2);
     store<i64>(up, <i64>(off + i) + imm, U_TARGET);
     return i;
   }

@@ -17,6 +17,7 @@ import {
   MISS,
   MISSED,
   NEAR_SENSE,
+  NO_LINK,
   PAGE_CLEAN,
   RAM,
   RBP,
@@ -47,7 +48,7 @@ import {
 } from "./abi";
 import { Add } from "./alu";
 import { cetOn } from "./cet";
-import { CondE, lazy, lazyLogic } from "./flags";
+import { carry, CondE, lazy, lazyLogic } from "./flags";
 import { NOT_THERE, placed } from "./mmu";
 import { the } from "./state";
 
@@ -297,6 +298,35 @@ export function quietShift<F extends QuietShl, T>(up: usize, o: usize, p: usize)
   return up + o + UOP_SIZE;
 }
 
+// INC and DEC where `c` is the cf that they leave.
+@unmanaged
+export class CountUp {
+  do<T>(a: i64, c: i32): i64 {
+    const r = <i64>(<T>(a + 1));
+    lazy(Cc.Inc, r, a, c);
+    return r;
+  }
+}
+@unmanaged
+export class CountDown {
+  do<T>(a: i64, c: i32): i64 {
+    const r = <i64>(<T>(a - 1));
+    lazy(Cc.Dec, r, a, c);
+    return r;
+  }
+}
+
+/** ROR of a 64-bit register by a constant, and a count behind it, which leaves only cf of the rotation's flags. */
+export function nearRorThen<F extends CountUp, T>(up: usize, o: usize, p: usize): usize {
+  const n = load<i64>(up + o, U_IMM) & 63;
+  const v = rotr<i64>(the<NearA>().get<i64>(up, o, p), n);
+  the<NearA>().put<i64>(up, o, p, v);
+  const cf = n ? <i32>((<u64>v) >> 63) : carry();
+  const q = o + UOP_SIZE;
+  the<NearA>().put<T>(up, q, p, the<F>().do<T>(the<NearA>().get<T>(up, q, p), cf));
+  return up + q + UOP_SIZE;
+}
+
 export function nearMov<D extends NearA, S extends NearA, T>(up: usize, o: usize, p: usize): usize {
   the<D>().put<T>(up, o, p, the<S>().get<T>(up, o, p));
   return up + o + UOP_SIZE;
@@ -341,16 +371,14 @@ export function nearMoved(up: usize, o: usize): usize {
   return up + o + UOP_SIZE;
 }
 
-// The forms that end a block answer the next block, or 0. Then LINK says whether they were done: it is where the link stands
-// that is still empty, or 0.
+// The forms that end a block answer the next block, or 0 when they were not done.
 
 /** A step that ends a block and was not done. */
 function stay(): usize {
-  store<u32>(LINK, 0);
   return 0;
 }
 
-/** The block behind a link. */
+/** The block behind a link, or the one that fills it. */
 function follow(link: usize): usize {
   store<u32>(LINK, link);
   return load<u32>(link);
@@ -509,7 +537,7 @@ export function nearCall(up: usize, o: usize, p: usize): usize {
   const page = load<u64>(RIP_PAGE);
   const after = <u64>(load<u16>(up + o, U_OFF) + <u32>load<u8>(up + o, U_LEN));
   let b: usize = load<u32>(up + o, U_LINK);
-  if (!b) {
+  if (b == NO_LINK) {
     const target = load<u64>(up + o, U_TARGET);
     if (target < 4096) return stay(); // within a page the general form asks for a link
     const j = jumpEntry(page + target);

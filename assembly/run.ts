@@ -4,6 +4,7 @@
 
 import {
   BLOCK_HEADER,
+  NO_LINK,
   BLOCK_MAX_INSNS,
   B_COUNT,
   B_LIVE,
@@ -45,6 +46,7 @@ import {
   U_IMM,
   U_LEN,
   U_LINK,
+  U_LINK2,
   U_OFF,
   U_OP,
   U_REM,
@@ -155,7 +157,8 @@ function goOnAt(up: usize, off: i32): usize {
   store<u16>(up, UOP_GO_ON, U_OP);
   store<u16>(up, <u16>off, U_OFF);
   store<u8>(up, 0, U_LEN);
-  store<u64>(up, 0, U_LINK);
+  store<u32>(up, NO_LINK, U_LINK);
+  store<u32>(up, NO_LINK, U_LINK2);
   store<i64>(up, <i64>off, U_TARGET);
   return up + UOP_SIZE;
 }

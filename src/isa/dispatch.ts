@@ -29,16 +29,16 @@ export function hot(up: usize): usize {
       case 2: next = nearJmp(up, 0, 0); break;
       case 3: up = nearMoved(up, 0); continue;
       case 5: return load<u32>(MISSED);
+      case 6: {
+        const link = load<u32>(LINK);
+        next = linkUp(link);
+        // The jump alone is left; what came before it in its form is done.
+        if (!next) return link & ~(UOP_SIZE - 1);
+        break;
+      }
 `;
 
 const TAIL = `      default: return up;
-    }
-    if (!next) {
-      const link = load<u32>(LINK);
-      if (!link) return up;
-      next = linkUp(link);
-      // The jump alone is left; what comes before it in its form is done.
-      if (!next) return link & ~(UOP_SIZE - 1);
     }
     const left = load<i64>(LEFT) - <i64>load<u32>(next, B_COUNT);
     up = next + BLOCK_HEADER;

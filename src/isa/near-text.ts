@@ -54,6 +54,10 @@ const OVER_NEAR: readonly (readonly [RegExp, string])[] = [
   [/^movsx<RegA, RegB, i(\d+), i(\d+)>/, "nearMovx<NearB, i$1, i$2>"],
 ];
 
+/** A rotation, which leaves some of the flags that were before it, is only worth its place where an INC or DEC follows. */
+const ROTATION = /^shift<Ror, RegA, Constant, i64>/;
+const COUNTING = /^unary<(Inc|Dec), RegA, (i32|i64)>/;
+
 /** The name of a call with its type parameters, as a statement of assembly/near.ts where there is one. */
 function nameOf(call: string): string {
   const name = call.replace(/\(.*/, "");
@@ -178,7 +182,7 @@ function stepText({ name, op, o, last, ends, flags }: Step): string {
 
 /** Behind a last step. Where it is not done, the loop ends at its record. */
 function endText(name: string, o: number): string {
-  return o === 0 || NEVER_STAYS.test(name) ? " break;" : ` up += ${o}; break;`;
+  return NEVER_STAYS.test(name) ? " break;" : ` if (!next) return up + ${o}; break;`;
 }
 
 /** Pushes, or pops and a return, of neighbouring slots: one look for their place. */
@@ -219,7 +223,17 @@ export function nearText(u: NearUop): string {
     const last = i === names.length - 1;
     return { name, op: flagsAt(names, i), o: i * UOP_SIZE, last, ends: u.ends, flags };
   };
+  if (names.length === 1 && ROTATION.test(names[0] ?? "")) return "return up;";
   for (let i = 0; i < names.length;) {
+    const [, count, width] = COUNTING.exec(names[i + 1] ?? "") ?? [];
+    if (ROTATION.test(names[i] ?? "") && count !== undefined && i + 2 < names.length) {
+      texts.push(
+        `nearRorThen<Count${count === "Inc" ? "Up" : "Down"}, ${width}>(up, ${i * UOP_SIZE}, 0);`,
+      );
+      flags = "";
+      i += 2;
+      continue;
+    }
     const run = names.slice(i, i + runLength(names.slice(i)));
     const d = overwritten(names, i) ? deferred(names, i) : undefined;
     const steps = run.map((name, k) => step(name, i + k));

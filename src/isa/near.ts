@@ -2,6 +2,7 @@
 // at once. A near form is the same statement over operands that are at hand (assembly/near.ts); whatever it finds
 // not to be at hand it leaves to the row's own micro-op, so a form that is not listed here is slower and nothing else.
 import {
+  BLOCK_HEADER,
   CHAINS,
   CHAIN_COLUMNS,
   CHAIN_FIRST,
@@ -33,12 +34,14 @@ import {
   NEAR_OF,
   NEAR_OPPOSITE,
   NEAR_SENSE,
+  NO_LINK,
   PAIRS,
   PAIR_COLUMNS,
   PAIR_FIRST,
   PAIR_SECOND,
   QUIET_OF,
   ROW_OF,
+  UOP_LINK_UP,
   UOP_MISS,
 } from "../../assembly/abi.ts";
 import { CHAINED } from "./chains.ts";
@@ -440,6 +443,7 @@ export function packNear(rows: readonly UopCall[]): PackedNear {
       { at: LINEAR_OF, bytes: bytes(linear) },
       { at: CHAINS, bytes: bytes(chains) },
       { at: MISS, bytes: Uint8Array.of(UOP_MISS, 0) },
+      { at: NO_LINK + BLOCK_HEADER, bytes: Uint8Array.of(UOP_LINK_UP, 0) },
     ],
   };
 }
