@@ -127,8 +127,15 @@ function takeHotFrom(other) {
   const hot = module.addFunction(HOT, params, results, vars, module.copyExpression(body));
   // How far a step's record is from the first one of its form goes into the addresses of its loads. Nothing lies below 1024.
   binaryen.setLowMemoryUnused(true);
-  const passes = ["precompute-propagate", "optimize-instructions"];
-  module.runPassesOnFunction(hot, [...passes, "optimize-added-constants-propagate", "vacuum"]);
+  module.runPassesOnFunction(hot, [
+    "precompute-propagate",
+    "optimize-instructions",
+    "optimize-added-constants-propagate",
+    "vacuum",
+    // What V8's first compiler needs grows with the locals by the branches.
+    "coalesce-locals",
+    "reorder-locals",
+  ]);
   binaryen.setLowMemoryUnused(false);
   if (!module.validate()) throw new Error("asc: the hot loop does not fit");
 }
