@@ -26,13 +26,22 @@ const optimized = new WeakSet<WebAssembly.Module>();
 /** Prepares the engine of this process; `setFlag` is `v8.setFlagsFromString`. For a door, before it compiles the core. */
 export function prepareEngine(setFlag: (flag: string) => void): void {
   ENGINE_FLAGS.forEach(setFlag);
-  setFlag("--allow-natives-syntax");
+  // The function is made where it is called: V8 throws away the code of one that waits, and would parse it anew without the flag.
+  const natives = (f?: unknown): void => {
+    setFlag("--allow-natives-syntax");
+    try {
+      const tierUp = new Function("f", "%WasmTierUpFunction(f)") as Compile;
+      if (f !== undefined) tierUp(f);
+    } finally {
+      setFlag("--no-allow-natives-syntax");
+    }
+  };
   try {
-    engine.compile = new Function("f", "%WasmTierUpFunction(f)") as Compile;
+    natives();
+    engine.compile = natives;
   } catch {
     // An engine without it optimizes when its own count says so.
   }
-  setFlag("--no-allow-natives-syntax");
 }
 
 /** How many instructions a machine of this module executes before it asks for `optimize`. */
