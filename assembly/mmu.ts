@@ -451,7 +451,7 @@ function reachSlow(va: u64, n: u32, w: i32): usize {
   return BOUNCE;
 }
 
-/** How far the start of what entry `e` holds is from the page of the T at `va`: 0 in the window, OUTSIDE outside. */
+/** How far the start of what entry `e` holds is from the page in which the `n` bytes at `va` end: 0 in the window, OUTSIDE outside. */
 export function readGap(e: usize, va: u64, n: u64): u64 {
   return ((va + (n - 1)) & ~(<u64>4095)) - load<u64>(e, T_VA);
 }
@@ -461,7 +461,7 @@ export function writeGap(e: usize, va: u64): u64 {
   return va - load<u64>(e, T_VA);
 }
 
-/** The largest such distance of a T. */
+/** The largest such distance of `n` bytes. */
 export function writeRoom(e: usize, n: u64): u64 {
   return <u64>load<u32>(e, T_SPAN) - n;
 }
