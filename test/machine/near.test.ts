@@ -16,7 +16,7 @@ import {
 } from "../../assembly/abi.ts";
 import { CHAINED } from "../../src/isa/chains.ts";
 import { packIsa } from "../../src/isa/index.ts";
-import { Bare, BOOT_TOP, TEXT } from "./bare.ts";
+import { Bare, BOOT_TOP, KERNEL, TEXT } from "./bare.ts";
 import { chainText } from "./chains.ts";
 import { Random } from "./native/random.ts";
 
@@ -188,7 +188,7 @@ test("a machine without near forms is in the same state after every cut", async 
 });
 
 /** Behind it, nothing is mapped. */
-const MAPPED_END = 0x200000n;
+const MAPPED_END = KERNEL + ELSEWHERE + 0x200000n;
 
 test("a chain that faults in its middle leaves the state of before the instruction", async () => {
   const faults = new Set<string>();
@@ -219,6 +219,23 @@ test("a chain that faults in its middle leaves the state of before the instructi
     }
   }
   expect(faults.size).toBeGreaterThan(30);
+});
+
+test.each([
+  ["pops", MAPPED_END - 16n, "pop %rax\n\tpop %rcx\n\tpop %rdx\n\tpop %rbx"],
+  ["pops and a return", MAPPED_END - 8n, "pop %rax\n\tret"],
+  ["pushes", KERNEL + 16n, "push %rax\n\tpush %rcx\n\tpush %rdx\n\tpush %rbx"],
+])("%s in a row out of what is mapped end at the one that faults", async (_, rsp, text) => {
+  // Both pages are in the TLBs, as far as they are mapped.
+  const code = `start: mov (%rsp), %rdi\n mov %rdi, (%rsp)\n jmp 1f\n1: ${text}\n nop\n vmcall\nf: ret\n`;
+  const [near, general] = await Promise.all([boot(2, true, "", code), boot(2, false, "", code)]);
+  for (const b of [near, general]) b.machine.setReg(0, "rsp", rsp);
+  expect(near.run(100)).toEqual(general.run(100));
+  for (const reg of ["rax", "rcx", "rdx", "rbx", "rsp", "rip", "cr2"] as const) {
+    expect(near.machine.reg(0, reg), reg).toBe(general.machine.reg(0, reg));
+  }
+  expect(near.machine.reg(0, "cr2")).toBe(text.startsWith("pop") ? MAPPED_END : KERNEL - 8n);
+  expect(near.machine.stateHash()).toBe(general.machine.stateHash());
 });
 
 /** The chains that stand in decoded blocks, as src/isa/chains.ts has them. */
