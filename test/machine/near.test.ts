@@ -222,9 +222,9 @@ test("a chain that faults in its middle leaves the state of before the instructi
 });
 
 test.each([
-  ["pops", MAPPED_END - 16n, "pop %rax\n\tpop %rcx\n\tpop %rdx\n\tpop %rbx"],
+  ["pops", MAPPED_END - 8n, "pop %rax\n\tpop %rcx\n\tpop %rdx\n\tpop %rbx"],
   ["pops and a return", MAPPED_END - 8n, "pop %rax\n\tret"],
-  ["pushes", KERNEL + 16n, "push %rax\n\tpush %rcx\n\tpush %rdx\n\tpush %rbx"],
+  ["pushes", KERNEL + 8n, "push %rax\n\tpush %rcx\n\tpush %rdx\n\tpush %rbx"],
 ])("%s in a row out of what is mapped end at the one that faults", async (_, rsp, text) => {
   // Both pages are in the TLBs, as far as they are mapped.
   const code = `start: mov (%rsp), %rdi\n mov %rdi, (%rsp)\n jmp 1f\n1: ${text}\n nop\n vmcall\nf: ret\n`;
